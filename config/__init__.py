@@ -1,0 +1,1 @@
+"""What a site sets: the schema, its loader and the commented defaults."""

@@ -1,0 +1,1 @@
+"""What happens to an ECG between its arrival and its acknowledged alert."""

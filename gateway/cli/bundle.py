@@ -1,0 +1,199 @@
+"""`bundle`: verify, install, activate and compare model bundles."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gateway.cli.options import Config, Data, fail, plain, settings_of, show, store_of, table, who
+
+if TYPE_CHECKING:
+    from config.settings import Settings
+    from gateway.store import Store
+    from inference.bundle import Bundle
+
+Name = Annotated[str, typer.Argument(help="An installed bundle's name, or a bundle's directory.")]
+Key = Annotated[
+    Path | None,
+    typer.Option("--key", help="File of a raw Ed25519 public key that must have signed it."),
+]
+
+
+def app() -> typer.Typer:
+    """Build the group of commands."""
+    group = typer.Typer(help="Model bundles.", no_args_is_help=True)
+    group.command("list")(list_)
+    for command in (show_card, verify, build, sign, install, activate, rollback, diff):
+        name = "show" if command is show_card else command.__name__
+        group.command(name)(command)
+    return group
+
+
+def list_(config: Config = None) -> None:
+    """List the installed bundles, each verified."""
+    from inference.bundle import list_bundles, open_bundle
+    from inference.errors import BundleError
+
+    rows = table("name", "version", "validation", "bundle", "")
+    for path in list_bundles(settings_of(config, None).bundles_dir):
+        try:
+            found = open_bundle(path)
+        except BundleError as error:
+            rows.add_row(*plain(path.name, "", "", "", f"✗ {error}"))
+        else:
+            status = found.card["validation"]["status"]
+            rows.add_row(*plain(path.name, found.version, status, found.digest[:16], "✓"))
+    show(rows)
+
+
+def show_card(name: Name, config: Config = None) -> None:
+    """Print a bundle's card."""
+    typer.echo((_path(name, config) / "card.toml").read_text("utf-8"), nl=False)
+
+
+def verify(name: Name, config: Config = None, key: Key = None, run: bool = True) -> None:
+    """Check every hash, the signature if a key is given, and the golden scores."""
+    from inference.bundle import open_bundle
+    from inference.score import Scorer, self_test
+
+    path, trusted = _path(name, config), _read(key)
+    found = open_bundle(path, trusted=trusted)
+    text = f"✓ {found.name} {found.version}, bundle {found.digest}"
+    if run:
+        settings = settings_of(config, None)
+        scorer = Scorer.load(path, settings.worker.runtime, trusted=trusted)
+        apart = self_test(scorer)
+        text += f"\n✓ golden scores on {scorer.runtime.name}: largest difference {apart:.5f}"
+    typer.echo(text)
+
+
+def build(
+    run: Annotated[Path, typer.Argument(help="Directory of `ecg-gateway train`.")],
+    out: Annotated[Path, typer.Option("--out", help="Where the bundle is copied to.")],
+) -> None:
+    """Copy the verified bundle of a training run out of its directory."""
+    import shutil
+
+    from inference.bundle import open_bundle
+
+    found = open_bundle(run / "bundle")
+    if out.exists():
+        fail(f"{out} exists already", 2)
+    shutil.copytree(found.path, out)
+    typer.echo(f"{out}: {found.name} {found.version}, bundle {open_bundle(out).digest}")
+
+
+def sign(
+    name: Name,
+    key: Annotated[Path, typer.Option("--key", help="File of a raw Ed25519 private key.")],
+    config: Config = None,
+) -> None:
+    """Sign a bundle's card."""
+    from inference.bundle import sign as sign_it
+
+    sign_it(_path(name, config), key.read_bytes())
+    typer.echo("signed")
+
+
+def install(
+    source: Annotated[Path, typer.Argument(help="A bundle's directory.")],
+    config: Config = None,
+    key: Key = None,
+) -> None:
+    """Copy a verified bundle into the site's bundles directory; it is not used until activated."""
+    from inference.bundle import install as install_it
+
+    found = install_it(source, _bundles_dir(settings_of(config, None)), trusted=_read(key))
+    typer.echo(f"installed as {found.path.name}; use it with: bundle activate {found.path.name}")
+
+
+def activate(
+    name: Annotated[str, typer.Argument(help="An installed bundle's name.")],
+    config: Config = None,
+    data: Data = None,
+    note: Annotated[str, typer.Option("--note", help="Why; kept in the history.")] = "",
+) -> None:
+    """Put a bundle in force after its self-test, as a new version of the site configuration."""
+    from gateway.roles.model import load_scorer
+
+    settings = settings_of(config, data)
+    load_scorer(settings, name)
+    with closing(store_of(settings)) as store:
+        _put(store, name, note or f"bundle {name} activated")
+
+
+def rollback(config: Config = None, data: Data = None) -> None:
+    """Return to the bundle that was in force before the present one."""
+    settings = settings_of(config, data)
+    with closing(store_of(settings)) as store:
+        now = store.site.current()
+        if now is None:
+            fail("there is no site configuration yet")
+        active = _active(now.document)
+        older = sorted(store.site.history(), key=lambda kept: kept.version, reverse=True)
+        for kept in older:
+            name = _active(store.site.get(kept.version).document)
+            if kept.version < now.version and name != active:
+                _put(store, name, f"bundle rolled back from {active} to {name}")
+                return
+        fail(f"no bundle but {active} was ever in force")
+
+
+def diff(one: Name, other: Name, config: Config = None) -> None:
+    """Show which of the cards' keys differ; exit status 1 when any does."""
+    from inference.bundle import diff as diff_them
+
+    left, right = _open(one, config), _open(other, config)
+    rows = table("key", f"{left.name} {left.version}", f"{right.name} {right.version}")
+    found = diff_them(left, right)
+    for key, a, b in found:
+        rows.add_row(*plain(key, _short(a), _short(b)))
+    show(rows)
+    if found:
+        raise typer.Exit(1)
+
+
+def _put(store: Store, name: str, note: str) -> None:
+    now = store.site.current()
+    if now is None:
+        fail("there is no site configuration yet; start the gateway once")
+    document = now.document | {"model": {**now.document.get("model", {}), "bundle": name}}
+    version = store.site.save(document, who=who(), note=note, expected=now.version)
+    typer.echo(f"{name} is in force from version {version} of the site configuration on")
+
+
+def _active(document: dict[str, object]) -> str:
+    model = document.get("model")
+    return str(model.get("bundle", "reference")) if isinstance(model, dict) else "reference"
+
+
+def _open(name: str, config: Path | None) -> Bundle:
+    from inference.bundle import open_bundle
+
+    return open_bundle(_path(name, config))
+
+
+def _path(name: str, config: Path | None) -> Path:
+    from inference.bundle import find_bundle
+
+    if (Path(name) / "card.toml").is_file():
+        return Path(name)
+    return find_bundle(name, settings_of(config, None).bundles_dir)
+
+
+def _bundles_dir(settings: Settings) -> Path:
+    if settings.bundles_dir is None:
+        fail("set `bundles_dir` in the settings: the folder that installed bundles live in", 2)
+    return settings.bundles_dir
+
+
+def _read(key: Path | None) -> bytes | None:
+    return None if key is None else key.read_bytes()
+
+
+def _short(value: object) -> str:
+    text = "-" if value is None else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,76 @@
+"""Builds the console's FastAPI application from values; no module state, nothing at import."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.staticfiles import StaticFiles
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from gateway.console.metrics import registry_for
+from gateway.console.pages import page_routes
+from gateway.store import Store
+
+HERE = Path(__file__).parent
+SECURITY_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+def create_app(store: Store, *, version: str = "0") -> FastAPI:
+    """Build the console.
+
+    Args:
+        store: the open store; the console only reads.
+        version: the product's version, shown in the footer.
+
+    Returns:
+        The application with pages, `/health/live`, `/health/ready` and `/metrics`.
+    """
+    app = FastAPI(title="ECG gateway", version=version, docs_url=None, redoc_url=None)
+    # A page of another site must not reach a loopback console under its own name (DNS rebinding).
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"])
+    app.middleware("http")(_with_security_headers)
+    app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
+    app.include_router(page_routes(store, version))
+    _add_health(app, store)
+    return app
+
+
+def _add_health(app: FastAPI, store: Store) -> None:
+    registry = registry_for(store)
+
+    @app.get("/health/live")
+    def live() -> dict[str, str]:
+        """Say that this process answers."""
+        return {"status": "ok"}
+
+    @app.get("/health/ready")
+    def ready() -> JSONResponse:
+        """Say whether the store can be used."""
+        try:
+            store.ping()
+        except Exception as error:
+            return JSONResponse({"status": "failed", "store": type(error).__name__}, 503)
+        return JSONResponse({"status": "ok", "store": "ok"})
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        """Give Prometheus metrics, counted in the database at each scrape."""
+        return PlainTextResponse(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _with_security_headers(
+    request: Request, call_next: Callable[[Request], Awaitable[Response]]
+) -> Response:
+    response = await call_next(request)
+    for name, value in SECURITY_HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response

@@ -1,0 +1,1 @@
+"""Handing results over: who is told next, over which wire, and what the answer means."""

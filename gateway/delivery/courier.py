@@ -1,0 +1,235 @@
+"""One ordered courier per destination: claim, send, note what came of it, go on.
+
+    claimed ──> past its deadline ──────────────────> expired, and filed as a late result
+       ├──> its bytes are lost ──────────────────────> dead
+       └──> sent ──> AA/CA ──────────────────────────> acknowledged
+                 ├─> AE/CE ──────────────────────────> rejected (a dead letter)
+                 ├─> AR/CR ── pause, so many times ──> dead
+                 └─> nothing, or something else ─────> the same bytes again, for ever
+
+The store hands out the oldest message whose patient has none before it that is still open, so the
+order holds per patient and a message that keeps failing delays that patient only.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import structlog
+
+from gateway import failpoints
+from gateway.delivery.destination import Destination
+from gateway.errors import (
+    BlobLost,
+    DeliveryError,
+    GatewayError,
+    NoAcknowledgement,
+    OutOfResources,
+    PeerBusy,
+    PeerUnreachable,
+    Rejected,
+    StoreUnavailable,
+)
+from gateway.store import Store
+from gateway.store.rows import DeliveryRow, NewDelivery
+
+Late = Callable[[DeliveryRow], NewDelivery | None]
+"""Gives what a destination is told instead of an alert that is too old; None for nothing."""
+
+log = structlog.get_logger(__name__)
+
+
+class Sender(Protocol):
+    """Hands one message over."""
+
+    def send(self, message: bytes, control_id: str) -> bytes:
+        """Send, and give the acknowledgement that accepts it.
+
+        Raises:
+            PeerUnreachable: connection. NoAcknowledgement: no matching answer: outcome unknown.
+            Rejected: AE or CE. PeerBusy: AR or CR.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who claims deliveries, and for how long a claim holds without an outcome."""
+
+    owner: str
+    seconds: float
+
+
+class Courier:
+    """Delivers to one destination, one message at a time.
+
+    Attributes:
+        trouble_pause_s: pause in seconds after the store failed us.
+    """
+
+    trouble_pause_s = 1.0
+
+    def __init__(
+        self,
+        store: Store,
+        destination: Destination,
+        send: Sender,
+        *,
+        lease: Lease,
+        wait: Callable[[float], object],
+        now: Callable[[], datetime],
+        poll_s: float = 1.0,
+        late: Late = lambda _delivery: None,
+    ) -> None:
+        """Wire a courier; nothing starts before `run`.
+
+        Args:
+            store: where deliveries are.
+            destination: whom it serves.
+            send: the wire.
+            lease: its name and the shortest time that a claim holds.
+            wait: returns when there may be work, or after so many seconds.
+            now: the clock, UTC-aware.
+            poll_s: the longest wait for work.
+            late: what is told instead of an alert that is too old.
+        """
+        self._store = store
+        self._destination = destination
+        self._send = send
+        self._owner = lease.owner
+        self._lease_s = max(lease.seconds, destination.attempt_s + 5.0)
+        self._wait = wait
+        self._now = now
+        self._poll_s = poll_s
+        self._late = late
+        self._failures = 0  # unknown outcomes in a row, of any message
+        self._busy: Counter[int] = Counter()  # AR/CR answers by delivery, since this start
+        self._log = log.bind(destination=destination.name)
+
+    def run(self, stop: threading.Event) -> None:
+        """Deliver until `stop` is set; the message in flight is finished first."""
+        while not stop.is_set():
+            try:
+                if not self.step(stop) and not stop.is_set():
+                    self._wait(self._idle_s())
+            except GatewayError as error:
+                self._log.warning("courier.trouble", error=type(error).__name__)
+                stop.wait(self.trouble_pause_s)
+            except Exception as error:
+                self._log.error("courier.fault", error=type(error).__name__)
+                stop.wait(self.trouble_pause_s)
+
+    def step(self, stop: threading.Event) -> bool:
+        """Deliver one message if one is due; tells whether there was one."""
+        now = self._now()
+        delivery = self._store.deliveries.claim_next(
+            self._destination.name, self._owner, self._lease_s, now
+        )
+        if delivery is None:
+            return False
+        if delivery.expires_at is not None and now >= delivery.expires_at:
+            self._store.deliveries.expire(delivery.id, self._owner, self._late(delivery))
+            self._log.warning("delivery.expired", delivery=delivery.id, ecg=delivery.ecg_id)
+            return True
+        self._attempt(delivery)
+        stop.wait(self._pause_s())
+        return True
+
+    def _attempt(self, delivery: DeliveryRow) -> None:
+        try:
+            message = self._store.blobs.get(delivery.payload)
+        except BlobLost as error:  # for ever: it must not hold its patient's other results up
+            self._store.deliveries.dead(delivery.id, self._owner, str(error))
+            self._log.error("delivery.dead", delivery=delivery.id, error=error)
+            return
+        if not self._store.deliveries.mark_sent(delivery.id, self._owner):
+            return  # the lease is no longer ours
+        try:
+            answer = self._send.send(message, delivery.control_id)
+        except Rejected as error:
+            self._rejected(delivery, error)
+        except PeerBusy as error:
+            self._was_busy(delivery, error)
+        except (PeerUnreachable, NoAcknowledgement) as error:
+            self._unknown(delivery, error)
+        else:
+            self._accepted(delivery, answer)
+
+    def _accepted(self, delivery: DeliveryRow, answer: bytes) -> None:
+        self._failures = 0
+        failpoints.hit("courier.after_ack")
+        digest = self._kept(answer)
+        ours = self._store.deliveries.acknowledge(delivery.id, self._owner, digest)
+        self._note(delivery, "AA", digest)
+        self._settled(delivery)
+        self._log.info(
+            "delivery.acknowledged", delivery=delivery.id, ecg=delivery.ecg_id, ours=ours
+        )
+
+    def _rejected(self, delivery: DeliveryRow, error: Rejected) -> None:
+        self._failures = 0
+        digest = self._kept(error.answer)
+        self._store.deliveries.reject(delivery.id, self._owner, digest, str(error))
+        self._note(delivery, "AE", digest)
+        self._settled(delivery)
+        self._log.error("delivery.rejected", delivery=delivery.id, answer=str(error))
+
+    def _was_busy(self, delivery: DeliveryRow, error: PeerBusy) -> None:
+        self._failures = 0
+        self._busy[delivery.id] += 1
+        times = self._busy[delivery.id]
+        self._note(delivery, "AR", self._kept(error.answer))
+        if times > self._destination.max_busy_retries:
+            self._store.deliveries.dead(delivery.id, self._owner, str(error))
+            self._settled(delivery)
+            self._log.error("delivery.dead", delivery=delivery.id, answer=str(error), times=times)
+            return
+        self._again(delivery, self._destination.pause_s(times), error)
+
+    def _unknown(self, delivery: DeliveryRow, error: DeliveryError) -> None:
+        self._failures += 1
+        pause_s = max(self._destination.pause_s(delivery.attempts), self._pause_s())
+        self._again(delivery, pause_s, error)
+
+    def _again(self, delivery: DeliveryRow, pause_s: float, error: DeliveryError) -> None:
+        at = self._now() + timedelta(seconds=pause_s)
+        text = f"{type(error).__name__}: {error}"
+        self._store.deliveries.retry(delivery.id, self._owner, at, text)
+        self._log.warning("delivery.retry", delivery=delivery.id, pause_s=pause_s, error=text)
+
+    def _pause_s(self) -> float:
+        """Pause of the whole courier: the first unknown outcome may be one message's own fault."""
+        return self._destination.pause_s(self._failures - 1)
+
+    def _idle_s(self) -> float:
+        due = self._store.deliveries.next_due(self._destination.name)
+        if due is None:
+            return self._poll_s
+        return min(max((due - self._now()).total_seconds(), 0.01), self._poll_s)
+
+    def _kept(self, answer: bytes) -> str:
+        """Keep a peer's answer; a full disk must not undo what the peer said. Give its digest."""
+        try:
+            return self._store.blobs.put(answer, into_reserve=True)
+        except (OutOfResources, StoreUnavailable) as error:
+            self._log.warning("answer.not_kept", error=error)
+            return ""
+
+    def _note(self, delivery: DeliveryRow, outcome: str, answer_digest: str) -> None:
+        self._store.messages.add(
+            "out",
+            self._destination.name,
+            delivery.control_id,
+            delivery.payload,
+            outcome,
+            ecg_id=delivery.ecg_id,
+            answer_digest=answer_digest or None,
+        )
+
+    def _settled(self, delivery: DeliveryRow) -> None:
+        self._busy.pop(delivery.id, None)

@@ -1,0 +1,193 @@
+"""One ECG's result to the deliveries that carry it: policy decides, ORU says, the blob keeps.
+
+The worker commits what this gives in the same transaction as the score. Doing it twice (a worker
+died before its commit) names the same MSH-10 and OBR-3 again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, tzinfo
+
+from gateway.clock import moment
+from gateway.delivery.destination import Destination
+from gateway.ecg import Encounter, Patient, Score
+from gateway.hl7 import oru
+from gateway.policy import Finding, Mode, Policy, Target, Tell, decide
+from gateway.store.rows import EcgRow, NewDelivery
+
+
+@dataclass(frozen=True, slots=True)
+class ResultSite:
+    """The site's values that results need.
+
+    Attributes:
+        version: version of the site configuration.
+        mode: how far the active bundle's results go.
+        sender: MSH-3 and MSH-4.
+        destinations: whom results may go to.
+        deadline_s: age in seconds at which a positive score is no longer an alert.
+        unscorable_results: whether destinations are told of ECGs that could not be scored.
+        authority: PID-3.4 of identifiers whose source names no issuer.
+        zone: of acquisition times that came without one; None means this machine's.
+    """
+
+    version: int
+    mode: Mode
+    sender: oru.Sender
+    destinations: tuple[Destination, ...]
+    deadline_s: float
+    unscorable_results: bool = True
+    authority: str = ""
+    zone: tzinfo | None = None
+
+    def completed(self, ecg: EcgRow) -> EcgRow:
+        """Give an ECG with what its source left to the site: issuer and time zone."""
+        patient, taken = ecg.patient, ecg.acquired_at
+        if patient.id and not patient.id_authority:
+            patient = replace(patient, id_authority=self.authority)
+        if self.zone and taken and taken.tzinfo is None:
+            taken = moment(taken, ecg.received_at, self.zone).astimezone(self.zone)
+        return replace(ecg, patient=patient, acquired_at=taken)
+
+    @property
+    def policy(self) -> Policy:
+        """The part of it that decides."""
+        targets = tuple(Target(item.name, item.test) for item in self.destinations)
+        return Policy(self.version, self.mode, targets, self.deadline_s, self.unscorable_results)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What came of scoring.
+
+    Attributes:
+        score: None when the ECG could not be scored.
+        reason: why not; a stable code and perhaps a sentence, without PHI.
+        validated: the active bundle's card says that it is validated at this site.
+    """
+
+    score: Score | None
+    reason: str = ""
+    validated: bool = False
+
+
+def patient_key(patient: Patient) -> str:
+    """Give the hash that keeps a patient's deliveries in order; empty without an identifier."""
+    if not patient.id:
+        return ""
+    seed = f"{patient.id_authority}\0{patient.id}".encode()
+    return hashlib.sha256(seed).hexdigest()
+
+
+def prepare(
+    ecg: EcgRow,
+    verdict: Verdict,
+    encounter: Encounter | None,
+    site: ResultSite,
+    *,
+    keep: Callable[[bytes], str],
+    now: datetime,
+) -> list[NewDelivery]:
+    """Build one ECG's messages and keep them.
+
+    Args:
+        ecg: the ECG.
+        verdict: what came of scoring.
+        encounter: the visit that ADT knew of at ECG time; None leaves the source's own.
+        site: the site's values.
+        keep: makes bytes durable and names them (`store.blobs.put`).
+        now: the present, UTC-aware.
+
+    Returns:
+        One delivery per destination that policy wants told; to be committed with the outcome.
+    """
+    ecg = site.completed(ecg)
+    finding = Finding(
+        positive=verdict.score.positive if verdict.score else None,
+        validated=verdict.validated,
+        test_source=ecg.source.test,
+        acquired_at=ecg.acquired_at,
+        received_at=ecg.received_at,
+    )
+    by_name = {item.name: item for item in site.destinations}
+    prepared = []
+    for tell in decide(finding, site.policy, now):
+        report = _report(ecg, verdict, encounter, site, by_name[tell.destination], tell, now)
+        prepared.append(
+            NewDelivery(
+                destination=tell.destination,
+                kind=tell.kind.value,
+                control_id=report.control_id,
+                filler=report.filler,
+                payload=keep(oru.build(report)),
+                alert=tell.alert,
+                patient_key=patient_key(ecg.patient),
+                expires_at=tell.expires_at,
+            )
+        )
+    return prepared
+
+
+def prepare_late(
+    ecg: EcgRow,
+    destination: str,
+    site: ResultSite,
+    *,
+    keep: Callable[[bytes], str],
+    now: datetime,
+) -> NewDelivery | None:
+    """Build what one destination is told instead of an alert whose deadline has passed.
+
+    Args:
+        ecg: a scored ECG.
+        destination: its name.
+        site: the site's values, as they are now.
+        keep: makes bytes durable and names them.
+        now: the present, UTC-aware.
+
+    Returns:
+        The plain result, marked late; None when the site, as it is now, tells that destination
+        nothing or would still call it an alert.
+    """
+    there = tuple(item for item in site.destinations if item.name == destination)
+    verdict = Verdict(ecg.score, ecg.reason, validated=bool(ecg.score and ecg.score.validated))
+    site = replace(site, destinations=there)
+    told = prepare(ecg, verdict, ecg.encounter, site, keep=keep, now=now)
+    return next((delivery for delivery in told if not delivery.alert), None)
+
+
+def _report(
+    ecg: EcgRow,
+    verdict: Verdict,
+    encounter: Encounter | None,
+    site: ResultSite,
+    destination: Destination,
+    tell: Tell,
+    now: datetime,
+) -> oru.Report:
+    receiver = oru.Receiver(
+        destination.receiving_application,
+        destination.receiving_facility,
+        destination.hl7_version,
+    )
+    return oru.Report(
+        control_id=oru.control_id(ecg.id, tell.destination, tell.kind.value),
+        filler=ecg.id,
+        sender=site.sender,
+        receiver=receiver,
+        made_at=now,
+        live=tell.live,
+        notice="alert" if tell.alert else "late" if tell.late else "file",
+        patient=ecg.patient,
+        encounter=encounter or ecg.encounter,
+        order=ecg.order,
+        acquired_at=ecg.acquired_at,
+        score=verdict.score,
+        reason=verdict.reason,
+        policy_version=site.version,
+        study_uid=ecg.study_uid,
+        sop_uid=ecg.sop_uid,
+    )

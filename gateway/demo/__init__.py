@@ -1,0 +1,1 @@
+"""The main job played to watch: a simulated cart, a simulated EHR, a real gateway between them."""

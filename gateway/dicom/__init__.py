@@ -1,0 +1,1 @@
+"""DICOM as bytes: contexts, protocol data units, commands, headers. No sockets in here."""

@@ -1,0 +1,328 @@
+"""Results as ORU^R01 (HL7 v2 chapter 7): a `Report` in, the message's bytes out. No sockets.
+
+hl7apy lays out segments and groups; it accepts fields that the declared version lacks, so it is no
+validator: the tests read every message back with our own reader and check positions. Every text is
+escaped here (chapter 2.7) before hl7apy sees it, and control characters become blanks, so no name
+can start a field or a segment.
+
+A message is built once and kept; a retry sends the same bytes, with the same MSH-10 and OBR-3.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from hl7apy.core import Message, Segment
+
+from gateway.ecg import Encounter, Order, Patient, Score
+
+CODES = "99ECGAI"
+"""Our local coding system; `docs/results.md` lists its codes."""
+
+UNVALIDATED = (
+    "RESEARCH SOFTWARE. The model behind this result is not validated at this site. "
+    "Not for clinical decisions."
+)
+VALIDATED = "Computed by software. To be read together with the ECG by a clinician."
+
+_ESCAPES = str.maketrans({"|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\", "\\": "\\E\\"})
+
+_TRUNCATING, _NOT_TRUNCATING = "MSH|^~\\&#|", "MSH|^~\\&|"
+"""hl7apy declares a truncation character from 2.7; we cut nothing, and a room may end in `#`."""
+
+_LAYOUTS = {"2.8": "2.7"}
+"""hl7apy's 2.8 tables lack the withdrawn OBR-14, OBR-15 and OBR-27 and so shift what follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """MSH-3 and MSH-4: who we are."""
+
+    application: str
+    facility: str
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """MSH-5, MSH-6 and MSH-12: who is told, and in which version of HL7."""
+
+    application: str
+    facility: str
+    version: str = "2.5.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything that one result message says.
+
+    Attributes:
+        control_id: MSH-10, at most 20 characters.
+        filler: OBR-3.1, the same for every message about this ECG.
+        sender, receiver: the two ends.
+        made_at: MSH-7 and OBR-22, aware.
+        live: MSH-11 `P` when true, else `T`.
+        notice: `alert`, `file` or `late`: what the receiver shall do with it.
+        patient, encounter, order: PID, PV1, ORC/OBR.
+        acquired_at: OBR-7 and OBX-14; naive when the source gave no zone.
+        score: what the model said; None when the ECG could not be scored.
+        reason: why it could not be scored; required when `score` is None.
+        policy_version: version of the site configuration that decided.
+        study_uid, sop_uid: DICOM UIDs, empty for other sources.
+    """
+
+    control_id: str
+    filler: str
+    sender: Sender
+    receiver: Receiver
+    made_at: datetime
+    live: bool
+    notice: str
+    patient: Patient
+    encounter: Encounter | None = None
+    order: Order = field(default_factory=Order)
+    acquired_at: datetime | None = None
+    score: Score | None = None
+    reason: str = ""
+    policy_version: int = 0
+    study_uid: str = ""
+    sop_uid: str = ""
+
+
+def control_id(ecg_id: str, destination: str, kind: str) -> str:
+    """Give MSH-10 for one ECG, destination and kind: 20 characters (2.5.1: ST, length 20).
+
+    It is derived, not drawn: a worker that dies and scores again names the same message again.
+    """
+    seed = f"{ecg_id}\0{destination}\0{kind}".encode()
+    return "EG" + hashlib.sha256(seed).hexdigest()[:18].upper()
+
+
+def escape(text: str) -> str:
+    """Make text safe inside one (sub)component: delimiters escaped, control characters blanked."""
+    printable = "".join(c if c.isprintable() or c == "\N{NO-BREAK SPACE}" else " " for c in text)
+    return printable.strip().translate(_ESCAPES)
+
+
+def timestamp(moment: datetime | None) -> str:
+    """Write a time as DTM (chapter 2A.22) to the second; the zone only where it is known."""
+    if moment is None:
+        return ""
+    return moment.strftime("%Y%m%d%H%M%S") + moment.strftime("%z")[:5]
+
+
+def build(report: Report) -> bytes:
+    """Build ORU^R01 as UTF-8 bytes, segments ended by CR, without MLLP framing.
+
+    Args:
+        report: what to say.
+
+    Returns:
+        The message; the same report gives the same bytes.
+
+    Raises:
+        ValueError: neither a score nor a reason is given, or the version is unknown to hl7apy.
+    """
+    if report.score is None and not report.reason:
+        raise ValueError("a report without a score needs a reason")
+    version = report.receiver.version
+    message = Message("ORU_R01", version=_LAYOUTS.get(version, version))
+    _msh(message.msh, report)
+    result = _group(message, "RESPONSE" if version == "2.3" else "PATIENT_RESULT")
+    _patient(result, report)
+    order = _group(result, "ORDER_OBSERVATION")
+    _add(order, "ORC", {1: "RE"})
+    _add(order, "OBR", _obr(report))
+    _add(order, "NTE", {1: "1", 2: "L", 3: VALIDATED if report.live else UNVALIDATED})
+    for number, observation in enumerate(_observations(report), start=1):
+        holder = _group(order, "OBSERVATION")
+        _add(holder, "OBX", _obx(number, observation, report))
+    text: str = message.to_er7().replace(_TRUNCATING, _NOT_TRUNCATING, 1)
+    return (text.rstrip("\r") + "\r").encode("utf-8")
+
+
+def _group(parent: Any, name: str) -> Any:
+    return parent.add_group(f"ORU_R01_{name}")
+
+
+def _add(group: Any, name: str, fields: dict[int, str]) -> None:
+    """Add a segment; it is filled first, because hl7apy asks every parent at each field."""
+    segment = Segment(name, version=group.version)
+    _fill(segment, fields)
+    group.add(segment)
+
+
+def _fill(segment: Any, fields: dict[int, str]) -> None:
+    """Set fields by position from ER7 text; empty ones are left out."""
+    name = segment.name.lower()
+    for position, value in fields.items():
+        if value:
+            setattr(segment, f"{name}_{position}", value)
+
+
+def _parts(text: str, delimiter: str) -> str:
+    """Escape a value whose own text may be structured by `delimiter`, which is kept."""
+    return delimiter.join(escape(part) for part in text.split(delimiter))
+
+
+def _msh(msh: Any, report: Report) -> None:
+    version = report.receiver.version
+    _fill(
+        msh,
+        {
+            3: escape(report.sender.application),
+            4: escape(report.sender.facility),
+            5: escape(report.receiver.application),
+            6: escape(report.receiver.facility),
+            7: timestamp(report.made_at),
+            9: "ORU^R01" if version == "2.3" else "ORU^R01^ORU_R01",
+            10: report.control_id,
+            11: "P" if report.live else "T",
+            12: version,
+            18: "UNICODE UTF-8",
+            21: "ECG-AI-RESULT^ECG-GATEWAY" if _since(version, (2, 5)) else "",
+        },
+    )
+
+
+def _since(version: str, wanted: tuple[int, int]) -> bool:
+    major, minor = version.split(".")[:2]
+    return (int(major), int(minor)) >= wanted
+
+
+def _patient(result: Any, report: Report) -> None:
+    holder = _group(result, "PATIENT")
+    _add(holder, "PID", _pid(report.patient))
+    if report.encounter is not None:
+        _add(_group(holder, "VISIT"), "PV1", _pv1(report.encounter))
+
+
+def _pid(patient: Patient) -> dict[int, str]:
+    identifier = ""
+    if patient.id:
+        authority = _parts(patient.id_authority, "&")
+        identifier = f"{escape(patient.id)}^^^{authority}^{escape(patient.id_type) or 'PI'}"
+    names = (patient.family, patient.given, patient.middle)
+    return {
+        1: "1",
+        3: identifier,
+        5: "^".join(escape(name) for name in names).rstrip("^"),
+        7: escape(patient.birth_date),
+        8: escape(patient.sex),
+    }
+
+
+def _pv1(encounter: Encounter) -> dict[int, str]:
+    return {
+        1: "1",
+        2: escape(encounter.patient_class) or "U",
+        3: _parts(encounter.location, "^"),
+        7: _parts(encounter.attending, "^"),
+        19: _parts(encounter.visit_number, "^"),
+    }
+
+
+def _obr(report: Report) -> dict[int, str]:
+    return {
+        1: "1",
+        2: _parts(report.order.placer, "^"),
+        3: f"{escape(report.filler)}^{escape(report.sender.application)}",
+        4: "11524-6^EKG study^LN",
+        7: timestamp(report.acquired_at),
+        18: escape(report.order.accession),
+        22: timestamp(report.made_at),
+        24: "EC",
+        25: "F",
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Observation:
+    """One OBX: code and its text, type, value as ER7, unit, range and flag."""
+
+    code: str
+    kind: str
+    value: str
+    unit: str = ""
+    limit: str = ""
+    flag: str = ""
+
+
+def _observations(report: Report) -> list[_Observation]:
+    score = report.score
+    found = [_unscored(report.reason)] if score is None else [_score(score)]
+    found.append(_category(score))
+    found.append(_coded("NOTICE^What to do", report.notice, _NOTICES[report.notice]))
+    if score is not None:
+        found += [
+            _text("MODEL^Model", score.model),
+            _text("VERSION^Model version", score.version),
+            _text("BUNDLE^Model bundle SHA-256", score.bundle),
+        ]
+    found.append(_text("POLICY^Site configuration version", str(report.policy_version)))
+    if report.study_uid:
+        found.append(_Observation("113014^DICOM Study^DCM", "ST", escape(report.study_uid)))
+    if report.sop_uid:
+        found.append(_text("SOP^DICOM SOP Instance UID", report.sop_uid))
+    return found
+
+
+_NOTICES = {
+    "alert": "Alert: someone should look now",
+    "file": "File only",
+    "late": "File only: positive, older than the alert deadline",
+}
+
+
+def _local(code: str) -> str:
+    return f"ECGAI-{code}^{CODES}"
+
+
+def _text(code: str, value: str) -> _Observation:
+    return _Observation(_local(code), "ST", escape(value))
+
+
+def _coded(code: str, value: str, text: str) -> _Observation:
+    return _Observation(_local(code), "CWE", f"{escape(value)}^{text}^{CODES}")
+
+
+def _score(score: Score) -> _Observation:
+    flag = "H" if score.positive else "N"
+    limit = f"<{score.threshold:g}"
+    return _Observation(
+        _local("SCORE^Model score"), "NM", f"{score.probability:.6f}", "1", limit, flag
+    )
+
+
+def _unscored(reason: str) -> _Observation:
+    return _text("UNSCORABLE^Why there is no score", reason)
+
+
+def _category(score: Score | None) -> _Observation:
+    if score is None:
+        return _coded(
+            "CATEGORY^Category", "unscorable", "Not scored: neither positive nor negative"
+        )
+    if score.positive:
+        return _coded("CATEGORY^Category", "positive", "At or above the threshold")
+    return _coded("CATEGORY^Category", "negative", "Below the threshold")
+
+
+def _obx(number: int, observation: _Observation, report: Report) -> dict[int, str]:
+    kind = observation.kind
+    if kind == "CWE" and not _since(report.receiver.version, (2, 5)):
+        kind = "CE"  # CWE came into table 0125 later; CE has the same first three components
+    return {
+        1: str(number),
+        2: kind,
+        3: observation.code,
+        4: "1",
+        5: observation.value,
+        6: observation.unit,
+        7: observation.limit,
+        8: observation.flag,
+        11: "F",
+        14: timestamp(report.acquired_at),
+    }

@@ -1,0 +1,60 @@
+"""PID and PV1 to values: who the message is about and where they are."""
+
+from __future__ import annotations
+
+from gateway.ecg import Encounter, Patient
+from gateway.hl7.reading import Segment
+
+_SEXES = {"M": "M", "F": "F", "O": "O", "U": "U", "A": "O", "N": "O"}
+
+
+def patient_from(pid: Segment | None) -> Patient:
+    """Read PID (HL7 v2.5.1 3.4.2); empty text where the sender gave nothing or `""`.
+
+    PID-3 may list several identifiers: the one typed `MR` counts, else the first that has a value.
+    Version 2.1 and 2.2 senders put it into PID-2.
+    """
+    if pid is None:
+        return Patient()
+    repeat = _identifier(pid)
+    number = pid.get("3.1", repeat) or pid.get("2.1")
+    return Patient(
+        id=number.strip(),
+        id_authority=pid.get("3.4.1", repeat).strip(),
+        id_type=pid.get("3.5", repeat).strip(),
+        family=pid.get("5.1.1").strip(),
+        given=pid.get("5.2").strip(),
+        middle=pid.get("5.3").strip(),
+        birth_date=_date(pid.get("7.1")),
+        sex=_SEXES.get(pid.get("8.1").strip().upper(), ""),
+    )
+
+
+def encounter_from(pv1: Segment | None) -> Encounter:
+    """Read PV1 (HL7 v2.5.1 3.4.3); PV1-3 and PV1-7 become plain text joined by `^`."""
+    if pv1 is None:
+        return Encounter()
+    return Encounter(
+        visit_number=pv1.get("19.1").strip(),
+        patient_class=pv1.get("2.1").strip(),
+        location=_joined(pv1, 3, 11),
+        attending=_joined(pv1, 7, 7),
+    )
+
+
+def _identifier(pid: Segment) -> int:
+    filled = [repeat for repeat in range(pid.count(3)) if pid.get("3.1", repeat).strip()]
+    typed = [repeat for repeat in filled if pid.get("3.5", repeat).strip() == "MR"]
+    return next(iter(typed or filled), 0)
+
+
+def _date(text: str) -> str:
+    """Give `YYYYMMDD`, or nothing for a shorter date or another text."""
+    date = text.strip()[:8]
+    return date if len(date) == 8 and date.isascii() and date.isdigit() else ""
+
+
+def _joined(segment: Segment, field: int, parts: int) -> str:
+    """Give the first repetition's components as plain text, `point^room^bed`."""
+    texts = [segment.get(f"{field}.{part}.1").strip() for part in range(1, parts + 1)]
+    return "^".join(text.replace("^", " ") for text in texts).rstrip("^")

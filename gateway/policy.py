@@ -1,0 +1,150 @@
+"""Score, context and site policy in; whom to tell what, out. Pure: no clock, no store, no socket.
+
+The rules, in the order in which they apply:
+
+1. Mode `off` tells nobody.
+2. A result is *live* only when the bundle is validated at this site, the mode is `canary` or
+   `live` and the source was not a test sender. Everything else reaches destinations marked `test`
+   alone, under MSH-11 `T`.
+3. A positive score is an *alert* while its ECG is younger than the deadline; older ones are filed
+   as plain results (promise 5). In mode `canary` live destinations get plain results only.
+4. An ECG that could not be scored has its own kind of result and is never an alert and never
+   negative (promise 4).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from gateway.clock import moment
+
+
+class Mode(StrEnum):
+    """How far the results of the active bundle go."""
+
+    OFF = "off"
+    SHADOW = "shadow"
+    CANARY = "canary"
+    LIVE = "live"
+
+
+class Kind(StrEnum):
+    """What a destination is told."""
+
+    RESULT = "result"
+    ALERT = "alert"
+    UNSCORABLE = "unscorable"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A destination as far as policy cares: its name, and whether it is a test system."""
+
+    name: str
+    test: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The site's values that decide.
+
+    Attributes:
+        version: version of the site configuration these values come from.
+        mode: how far the active bundle's results go.
+        targets: the configured destinations.
+        deadline_s: age in seconds at which a positive score is no longer an alert.
+        unscorable_results: whether destinations are told of ECGs that could not be scored.
+    """
+
+    version: int
+    mode: Mode
+    targets: tuple[Target, ...]
+    deadline_s: float
+    unscorable_results: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What policy must know of one ECG.
+
+    Attributes:
+        positive: the score reached the threshold; None when the ECG could not be scored.
+        validated: the bundle's card says that it is validated at this site.
+        test_source: the sender marked it as not live (HL7 MSH-11 `T` or `D`).
+        acquired_at: acquisition time; naive means this machine's own zone, None means unknown.
+        received_at: when it arrived, UTC-aware.
+    """
+
+    positive: bool | None
+    validated: bool
+    test_source: bool
+    acquired_at: datetime | None
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Tell one destination one thing.
+
+    Attributes:
+        destination: its name.
+        kind: result, alert or unscorable.
+        live: MSH-11 is `P` when true, else `T`.
+        late: the score is positive, but its ECG is older than the deadline.
+        expires_at: when an alert turns stale, UTC-aware; None for what never expires.
+    """
+
+    destination: str
+    kind: Kind
+    live: bool
+    late: bool = False
+    expires_at: datetime | None = None
+
+    @property
+    def alert(self) -> bool:
+        """Whether someone must look now."""
+        return self.kind is Kind.ALERT
+
+
+def stale_at(finding: Finding, deadline_s: float) -> datetime:
+    """Give the moment, UTC-aware, at which this ECG is too old to alert on.
+
+    The age counts from acquisition, but never from a moment after arrival: a cart whose clock runs
+    ahead must not lengthen its own deadline. Without an acquisition time it counts from arrival.
+    """
+    received = finding.received_at.astimezone(UTC)
+    taken = moment(finding.acquired_at or received, received)
+    return min(taken, received) + timedelta(seconds=deadline_s)
+
+
+def decide(finding: Finding, policy: Policy, now: datetime) -> list[Tell]:
+    """Decide whom to tell what of one ECG.
+
+    Args:
+        finding: the ECG's score and context.
+        policy: the site's values.
+        now: the present, UTC-aware.
+
+    Returns:
+        One `Tell` per destination that is told, in the site's order.
+    """
+    if policy.mode is Mode.OFF or (finding.positive is None and not policy.unscorable_results):
+        return []
+    live = finding.validated and not finding.test_source and policy.mode in {Mode.CANARY, Mode.LIVE}
+    reached = [target for target in policy.targets if live or target.test]
+    return [_tell(target, finding, policy, now, live=live) for target in reached]
+
+
+def _tell(target: Target, finding: Finding, policy: Policy, now: datetime, *, live: bool) -> Tell:
+    live = live and not target.test
+    if not finding.positive:
+        kind = Kind.UNSCORABLE if finding.positive is None else Kind.RESULT
+        return Tell(target.name, kind, live)
+    deadline = stale_at(finding, policy.deadline_s)
+    if now >= deadline:
+        return Tell(target.name, Kind.RESULT, live, late=True)
+    if policy.mode is Mode.CANARY and not target.test:
+        return Tell(target.name, Kind.RESULT, live)
+    return Tell(target.name, Kind.ALERT, live, expires_at=deadline)

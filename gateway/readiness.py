@@ -1,0 +1,78 @@
+"""Files in `DATA/run` that say which process is ready, on which ports, or why it is not."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+PORTS = "ports.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """One process that does its work.
+
+    Attributes:
+        role: its name, e.g. `listen` or `work-1`.
+        pid: its process id.
+        ports: name of a listener to the TCP port that it listens on.
+    """
+
+    role: str
+    pid: int
+    ports: Mapping[str, int] = field(default_factory=dict)
+
+
+def announce(run_dir: Path, ready: Ready) -> None:
+    """Write `ROLE.json`, whole or not at all."""
+    write_json(run_dir / f"{ready.role}.json", asdict(ready))
+
+
+def announced(run_dir: Path, role: str) -> Ready | None:
+    """Read `ROLE.json`; None while there is none that can be read."""
+    try:
+        found = json.loads((run_dir / f"{role}.json").read_text("utf-8"))
+        return Ready(found["role"], int(found["pid"]), dict(found["ports"]))
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def withdraw(run_dir: Path, role: str) -> None:
+    """Remove `ROLE.json` and `ROLE.why`."""
+    (run_dir / f"{role}.json").unlink(missing_ok=True)
+    (run_dir / f"{role}.why").unlink(missing_ok=True)
+
+
+def explain(run_dir: Path, role: str, reason: str) -> None:
+    """Leave in `ROLE.why` why a process cannot work as configured, in one line.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    (run_dir / f"{role}.why").write_text(" ".join(reason.split()), "utf-8")
+
+
+def explained(run_dir: Path, role: str) -> str:
+    """Read `ROLE.why`; empty when nothing was said."""
+    try:
+        return (run_dir / f"{role}.why").read_text("utf-8")
+    except (OSError, ValueError):
+        return ""
+
+
+def read_ports(run_dir: Path) -> dict[str, int]:
+    """Read `ports.json`; empty while nothing listens."""
+    try:
+        return dict(json.loads((run_dir / PORTS).read_text("utf-8")))
+    except (OSError, ValueError):
+        return {}
+
+
+def write_json(path: Path, value: Mapping[str, object]) -> None:
+    """Write a file so that a reader sees the old or the new one, never half of it."""
+    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    fresh.write_text(json.dumps(value) + "\n", "utf-8")
+    fresh.replace(path)

@@ -1,0 +1,1 @@
+"""Composition roots: each role of the gateway is wired once, here, from settings and site."""

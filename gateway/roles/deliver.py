@@ -1,0 +1,87 @@
+"""Composition root of the `deliver` role: couriers to the site's destinations."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+import structlog
+
+from gateway.delivery.courier import Lease
+from gateway.delivery.pool import CourierPool, utc_now
+from gateway.delivery.prepare import prepare_late
+from gateway.dispatch.owners import is_dead, make_owner
+from gateway.dispatch.wake import Wakeups
+from gateway.errors import StoreUnavailable
+from gateway.roles.process import Role
+from gateway.roles.site_values import destinations, result_site
+from gateway.store import DeliveryRow, NewDelivery
+
+STOP_S = 5.0
+BURY_S = 10.0
+"""How often in seconds to look for deliveries whose destination the site no longer has."""
+REMOVED = "destination-removed"
+
+logger = structlog.get_logger("gateway.deliver")
+
+
+def deliver(role: Role) -> None:
+    """Deliver until told to stop; the messages in flight are finished first.
+
+    One thread starts, replaces and wakes the couriers, so a changed site is applied between two
+    wake-ups: within the poll of the watch and of the settings.
+    """
+    told = role.settings.deliver
+    wakeups = Wakeups(role.settings.broker_url)
+    role.closing.callback(wakeups.close)
+    pool = CourierPool(
+        role.store,
+        lease=Lease(make_owner(role.name), told.lease_s),
+        poll_s=told.poll_s,
+        late=partial(late, role),
+    )
+    role.closing.callback(pool.stop, STOP_S)
+    role.store.deliveries.free_dead(is_dead)  # what our predecessor held when it was killed
+    applied, bury_at = -1, 0.0
+    while not role.stop.is_set():
+        version, site = role.site.current
+        if version != applied:
+            pool.apply(destinations(site))
+            if applied < 0:
+                role.ready()
+            applied, bury_at = version, 0.0
+        if time.monotonic() >= bury_at:
+            bury(role, {destination.name for destination in site.destinations}, version)
+            bury_at = time.monotonic() + BURY_S
+        if wakeups.wait_deliver(min(told.poll_s, 0.5)):
+            pool.wake()
+
+
+def bury(role: Role, names: set[str], version: int) -> None:
+    """Make dead letters of what waits for destinations that the site no longer has.
+
+    A worker may be a moment behind or ahead of us: what it queued for a destination that was just
+    removed is found the next time, and what it queued for one that was just added is left alone,
+    because only the version in force decides, read after what it would bury was seen.
+    """
+    deliveries = role.store.deliveries
+    try:
+        while astray := deliveries.astray(names):
+            if role.store.site.version() != version or role.stop.is_set():
+                return
+            buried = deliveries.give_up(astray, REMOVED)
+            logger.error("destination_removed", dead=buried, version=version)
+    except StoreUnavailable as error:
+        logger.warning("removed_destinations_not_examined", error=error)
+
+
+def late(role: Role, delivery: DeliveryRow) -> NewDelivery | None:
+    """Give the plain result that takes the place of an alert that is too old."""
+    version, site = role.site.current
+    return prepare_late(
+        role.store.ecgs.get(delivery.ecg_id),
+        delivery.destination,
+        result_site(site, version),
+        keep=partial(role.store.blobs.put, into_reserve=True),
+        now=utc_now(),
+    )

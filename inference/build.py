@@ -1,0 +1,157 @@
+"""Build a bundle: weights + facts -> threshold, guard, int8 model, parity, golden scores, card.
+
+Needs the `train` extra. Nothing here looks at a test fold or at an external cohort.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inference import guard
+from inference.bundle import GOLDEN, INT8, WEIGHTS, Bundle, open_bundle, write_card
+from inference.forms import F32, Waveform
+from inference.metrics import auroc, best_f1_threshold
+from inference.network import NetworkConfig
+from inference.preprocess import Recipe, preprocess
+from inference.render import panel
+from inference.runtime import F64, probability
+from inference.runtime.eager import TorchRuntime
+from inference.runtime.vino import VinoRuntime, has_bf16
+from inference.tracings import cut
+
+GOLDEN_RATE_HZ = 250.0
+LARGEST = {"openvino-fp32": 0.002, "openvino-bf16": 0.01}
+"""Parity bounds: largest difference in probability; int8 is bounded by its AUROC instead."""
+INT8_AUROC = 0.002
+_CALIBRATION = 300
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Material:
+    """What a bundle is built from.
+
+    Attributes:
+        weights: a safetensors file as `inference.train` exports it.
+        network, recipe: what it was trained with.
+        training: (n, H, W) inputs of training ECGs, for the guard and for quantisation.
+        validation: (m, H, W) inputs; labels: (m,) 0 or 1; never the test fold.
+        golden: (k, 12, 2500) mV at 250 Hz, simulated.
+        facts: the card's other tables: name, version, endpoint, data, training and so on.
+    """
+
+    weights: Path
+    network: NetworkConfig
+    recipe: Recipe
+    training: F32
+    validation: F32
+    labels: np.ndarray[Any, Any]
+    golden: F32
+    facts: Mapping[str, Any]
+
+
+def build_bundle(material: Material, out: Path, *, int8: bool = True) -> Bundle:
+    """Write a bundle to `out`, replacing what is there; give it, opened and verified."""
+    partial = out.with_name(f".{out.name}.building")
+    shutil.rmtree(partial, ignore_errors=True)
+    (partial / GOLDEN).parent.mkdir(parents=True)
+    shutil.copyfile(material.weights, partial / WEIGHTS)
+    np.savez_compressed(partial / GOLDEN, uv=np.rint(material.golden * 1000).astype(np.int16))
+    draft = _draft(material, partial)
+    logits = TorchRuntime(draft).logits(_golden_inputs(draft))
+    reference = TorchRuntime(draft).logits(material.validation[:, None])
+    card = dict(draft.card) | {
+        "golden": {"logits": [float(v) for v in logits]},
+        "threshold": best_f1_threshold(material.labels, probability(reference, draft)),
+        "guard": guard.fit(np.concatenate((material.training, material.validation))),
+    }
+    write_card(partial, card)
+    if int8:
+        quantise(draft, material.training[:_CALIBRATION], partial)
+        write_card(partial, card)
+        quick = VinoRuntime(open_bundle(partial), "int8").logits(_golden_inputs(draft))
+        card["golden"] = card["golden"] | {"openvino-int8": [float(v) for v in quick]}
+        write_card(partial, card)
+    card["parity"] = parity(
+        open_bundle(partial), material.validation[:, None], material.labels, reference
+    )
+    write_card(partial, card)
+    _replace(partial, out)
+    return open_bundle(out)
+
+
+def _draft(material: Material, folder: Path) -> Bundle:
+    network = replace(material.network, auxiliary=0)
+    card = dict(material.facts) | {
+        "threshold": 0.5,
+        "network": network.document(),
+        "preprocess": material.recipe.to_table(),
+        "golden": {"logits": [0.0] * len(material.golden)},
+    }
+    write_card(folder, card)
+    return open_bundle(folder)
+
+
+def _golden_inputs(draft: Bundle) -> F32:
+    waveforms, _ = draft.golden()
+    drawn = [panel(cut(Waveform(each, GOLDEN_RATE_HZ))) for each in waveforms]
+    return np.stack([preprocess(each, draft.recipe).input for each in drawn])[:, None]
+
+
+def quantise(bundle: Bundle, inputs: F32, out: Path) -> None:
+    """Write the int8 graph: NNCF post-training quantisation on (n, H, W) training inputs."""
+    import nncf  # noqa: PLC0415 - seconds to import, and part of the train extra
+    import openvino as ov  # noqa: PLC0415
+
+    from inference.runtime import graph  # noqa: PLC0415
+
+    model = graph.build(bundle.weights(), bundle.network)
+    items = [each[None, None] for each in inputs]
+    dataset = nncf.Dataset(items)
+    quantised = nncf.quantize(
+        model, dataset, subset_size=len(items), preset=nncf.QuantizationPreset.MIXED
+    )
+    ov.save_model(quantised, out / INT8[0], compress_to_fp16=True)
+
+
+def parity(
+    bundle: Bundle, inputs: F32, labels: np.ndarray[Any, Any], reference: F64
+) -> dict[str, Any]:
+    """Measure each OpenVINO runtime against fp32 torch on (n, 1, H, W) inputs."""
+    wanted = probability(reference, bundle)
+    names = ["fp32", *(["bf16"] if has_bf16() else [])]
+    names += ["int8"] if (bundle.path / INT8[0]).exists() else []
+    out = {}
+    for precision in names:
+        found = probability(VinoRuntime(bundle, precision).logits(inputs), bundle)
+        flips = (found >= bundle.threshold) != (wanted >= bundle.threshold)
+        largest = float(np.abs(found - wanted).max())
+        moved = float(auroc(labels, found) - auroc(labels, wanted))
+        name = f"openvino-{precision}"
+        holds = largest <= LARGEST[name] if name in LARGEST else abs(moved) <= INT8_AUROC
+        out[name] = {
+            "inputs": len(inputs),
+            "largest_difference": round(largest, 6),
+            "auroc_difference": round(moved, 6),
+            "category_changes": int(flips.sum()),
+            "holds": bool(holds),
+        }
+    return out
+
+
+def _replace(partial: Path, out: Path) -> None:
+    old = out.with_name(f".{out.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.exists():
+        out.rename(old)
+    partial.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+__all__ = ["Material", "build_bundle", "parity", "quantise"]

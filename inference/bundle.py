@@ -1,0 +1,311 @@
+"""Model bundles: a directory that holds a model, what it is, and the means to check both.
+
+    NAME/card.toml             what it is; the SHA-256 of every other file; all bounds and measures
+    NAME/weights.safetensors   fp16 kernels, fp32 vectors; no pickle is ever read
+    NAME/openvino-int8.xml,.bin   optional, made by post-training quantisation
+    NAME/golden/waveforms.npz  simulated ECGs whose logits the card states
+    NAME/card.sig              optional Ed25519 signature of card.toml
+
+The bundle's identity is the SHA-256 of its card, and through the card's hashes that of all files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from safetensors import SafetensorError
+from safetensors.numpy import load
+
+from inference.architecture import NetworkConfig
+from inference.errors import BundleError
+from inference.preprocess import Recipe
+
+FORMAT = 1
+CARD, SIGNATURE = "card.toml", "card.sig"
+WEIGHTS = "weights.safetensors"
+GOLDEN = "golden/waveforms.npz"
+INT8 = ("openvino-int8.xml", "openvino-int8.bin")
+SHIPPED = Path(__file__).parent / "bundles"
+_UNLISTED = {CARD, SIGNATURE, "README.md"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bundle:
+    """A verified bundle.
+
+    Attributes:
+        path: its directory.
+        card: the parsed card.
+        digest: SHA-256 hex of card.toml, the bundle's identity.
+        network: what the weights fit.
+        recipe: how a panel becomes an input.
+        signed: the card's signature was checked against a trusted key.
+    """
+
+    path: Path
+    card: dict[str, Any]
+    digest: str
+    network: NetworkConfig
+    recipe: Recipe
+    signed: bool = False
+
+    @property
+    def name(self) -> str:
+        """Name the model."""
+        return str(self.card["name"])
+
+    @property
+    def version(self) -> str:
+        """Give the model's version."""
+        return str(self.card["version"])
+
+    @property
+    def threshold(self) -> float:
+        """Give the decision threshold on the (calibrated) probability."""
+        return float(self.card["threshold"])
+
+    @property
+    def validated(self) -> bool:
+        """Tell whether the card says that it is validated at this site."""
+        return bool(self.card["validation"]["status"] == "validated")
+
+    def weights(self) -> dict[str, Any]:
+        """Read the tensors as numpy arrays.
+
+        Raises:
+            BundleError: the file is damaged.
+        """
+        try:
+            tensors: dict[str, Any] = load((self.path / WEIGHTS).read_bytes())
+        except (OSError, SafetensorError) as error:
+            raise BundleError(f"{WEIGHTS}: {error}") from error
+        return tensors
+
+    def golden(self, runtime: str = "") -> tuple[Any, Any]:
+        """Give the golden waveforms, (n, 12, 2500) mV at 250 Hz, and their logits (n,).
+
+        Args:
+            runtime: the logits that the card states for this runtime; those of the fp32 network
+                when it states none.
+        """
+        with np.load(self.path / GOLDEN, allow_pickle=False) as held:
+            waveforms = held["uv"].astype(np.float32) / 1000
+        stated = self.card["golden"]
+        return waveforms, np.array(stated.get(runtime, stated["logits"]), np.float64)
+
+
+def open_bundle(path: Path, *, trusted: bytes | None = None) -> Bundle:
+    """Open a bundle after checking all of it.
+
+    Args:
+        path: the bundle's directory.
+        trusted: a raw Ed25519 public key (32 bytes); then the card must be signed with it.
+
+    Raises:
+        BundleError: missing, damaged, tampered with, unsigned though a key is given, or made for
+            another version of this library.
+    """
+    try:
+        raw = (path / CARD).read_bytes()
+    except OSError as error:
+        raise BundleError(f"{path.name}: no readable {CARD}") from error
+    if trusted is not None:
+        _check_signature(path, raw, trusted)
+    card = _read_card(raw)
+    _check_files(path, card["files"])
+    network, recipe = _fit(card)
+    return Bundle(
+        path, card, hashlib.sha256(raw).hexdigest(), network, recipe, signed=trusted is not None
+    )
+
+
+def find_bundle(name: str, site_dir: Path | None = None) -> Path:
+    """Find a bundle by name: the site's directory first, then the shipped ones.
+
+    Raises:
+        BundleError: there is none of that name; the message says where it was looked for.
+    """
+    if not name or name != Path(name).name or name.startswith("."):
+        raise BundleError(f"not a bundle's name: {name!r}")
+    for folder in (site_dir, SHIPPED):
+        if folder is not None and (folder / name / CARD).is_file():
+            return folder / name
+    own = f"{site_dir} (bundles_dir)" if site_dir else "no folder of your own (bundles_dir not set)"
+    raise BundleError(
+        f"no bundle {name!r} is installed; looked in {own} and in {SHIPPED} (shipped); "
+        "`ecg-gateway bundle list` shows what there is"
+    )
+
+
+def list_bundles(site_dir: Path | None = None) -> list[Path]:
+    """List installed bundles; a site's bundle hides a shipped one of the same name."""
+    found: dict[str, Path] = {}
+    for folder in (site_dir, SHIPPED):
+        if folder is not None and folder.is_dir():
+            for card in sorted(folder.glob(f"*/{CARD}")):
+                found.setdefault(card.parent.name, card.parent)
+    return list(found.values())
+
+
+def write_card(path: Path, card: Mapping[str, Any]) -> str:
+    """Write the card with the hashes of all files beside it; give the bundle's digest.
+
+    A signature of an older card is removed: it no longer signs anything.
+    """
+    files = {name: _hash(path / name) for name in _names(path)}
+    raw = tomli_w.dumps({**card, "format": FORMAT, "files": files}).encode()
+    _read_card(raw)
+    (path / SIGNATURE).unlink(missing_ok=True)
+    partial = path / f"{CARD}.partial"
+    partial.write_bytes(raw)
+    partial.replace(path / CARD)
+    return hashlib.sha256(raw).hexdigest()
+
+
+def sign(path: Path, private_key: bytes) -> None:
+    """Sign the card with a raw Ed25519 private key (32 bytes, RFC 8032)."""
+    key = ed25519.Ed25519PrivateKey.from_private_bytes(private_key)
+    (path / SIGNATURE).write_bytes(key.sign((path / CARD).read_bytes()))
+
+
+def install(source: Path, bundles_dir: Path, *, trusted: bytes | None = None) -> Bundle:
+    """Copy a verified bundle into a site's directory under its card's name and version.
+
+    Installing the same bundle again changes nothing.
+
+    Raises:
+        BundleError: it does not verify, or another bundle of that name is there already.
+    """
+    bundle = open_bundle(source, trusted=trusted)
+    folder = f"{bundle.name}-{bundle.version}"
+    if folder != Path(folder).name:
+        raise BundleError(f"not usable as a folder's name: {folder!r}")
+    target = bundles_dir / folder
+    if target.exists():
+        there = open_bundle(target, trusted=trusted)
+        if there.digest != bundle.digest:
+            raise BundleError(f"another bundle is installed as {folder}; give it a new version")
+        return there
+    bundles_dir.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=".installing-", dir=bundles_dir))
+    try:
+        for name in (*_names(source), CARD, *([SIGNATURE] if bundle.signed else [])):
+            (partial / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source / name, partial / name)
+            _sync(partial / name)
+        open_bundle(partial, trusted=trusted)
+        partial.chmod(0o755)
+        partial.rename(target)
+        _sync(bundles_dir)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return open_bundle(target, trusted=trusted)
+
+
+def diff(one: Bundle, other: Bundle) -> list[tuple[str, Any, Any]]:
+    """List the card's keys, dotted, whose values differ: (key, one's, other's)."""
+    left, right = _flat(one.card), _flat(other.card)
+    keys = sorted(left.keys() | right.keys())
+    return [(k, left.get(k), right.get(k)) for k in keys if left.get(k) != right.get(k)]
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            out |= _flat(value, f"{prefix}{key}.")
+        else:
+            out[prefix + key] = value
+    return out
+
+
+def _read_card(raw: bytes) -> dict[str, Any]:
+    try:
+        card = tomllib.loads(raw.decode())
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BundleError(f"{CARD} is not TOML: {error}") from error
+    if card.get("format") != FORMAT:
+        raise BundleError(
+            f"bundle format {card.get('format')!r}; this version of the software reads {FORMAT}"
+        )
+    needed = ("name", "version", "threshold", "validation", "network", "preprocess", "golden")
+    missing = [key for key in (*needed, "files") if key not in card]
+    if missing:
+        raise BundleError(f"{CARD} lacks {', '.join(missing)}")
+    if not 0 < card["threshold"] < 1:
+        raise BundleError(f"{CARD}: threshold must lie between 0 and 1")
+    return card
+
+
+def _fit(card: Mapping[str, Any]) -> tuple[NetworkConfig, Recipe]:
+    try:
+        network = NetworkConfig.of(card["network"])
+    except (TypeError, ValueError, KeyError) as error:
+        raise BundleError(f"{CARD} [network] is of another version: {error}") from error
+    recipe = Recipe.from_table(card["preprocess"])
+    if (recipe.input_height, recipe.input_width) != (network.height, network.width):
+        raise BundleError(f"{CARD}: [preprocess] and [network] differ in input size")
+    return network, recipe
+
+
+def _check_files(path: Path, listed: Mapping[str, str]) -> None:
+    there = set(_names(path))
+    for name in sorted(there - set(listed)):
+        raise BundleError(f"{path.name}: {name} is not listed in {CARD}")
+    for name in (WEIGHTS, GOLDEN):
+        if name not in listed:
+            raise BundleError(f"{CARD} lists no {name}")
+    for name, wanted in listed.items():
+        if name not in there:
+            raise BundleError(f"{path.name}: {name} is missing")
+        if _hash(path / name) != wanted:
+            raise BundleError(f"{path.name}: {name} is damaged or was changed (SHA-256 differs)")
+
+
+def _names(path: Path) -> list[str]:
+    """Every file of a bundle that its card must list."""
+    found = (p for p in sorted(path.rglob("*")) if not p.is_dir() or p.is_symlink())
+    names = [p.relative_to(path).as_posix() for p in found]
+    for name in names:
+        if (path / name).is_symlink():
+            raise BundleError(f"{path.name}: {name} is a link")
+    return [n for n in names if n not in _UNLISTED and not n.endswith(".partial")]
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _check_signature(path: Path, raw: bytes, trusted: bytes) -> None:
+    try:
+        signature = (path / SIGNATURE).read_bytes()
+    except OSError as error:
+        raise BundleError(f"{path.name}: not signed, but a trusted key is set") from error
+    try:
+        ed25519.Ed25519PublicKey.from_public_bytes(trusted).verify(signature, raw)
+    except (
+        InvalidSignature,
+        ValueError,
+    ) as error:
+        raise BundleError(f"{path.name}: the signature is not by the trusted key") from error

@@ -1,0 +1,207 @@
+"""A cohort table: which ECG files, with which outcome, of which patient.
+
+CSV with a header. Columns: `path` (relative to the table), `label` (0 or 1), `patient`, and
+optionally `fold`, `site`, `sex`, `age`, `time`. One row an ECG.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.errors import CohortError
+
+REQUIRED = ("path", "label", "patient")
+OPTIONAL = ("fold", "site", "sex", "age", "time")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One row of a cohort.
+
+    Attributes:
+        path: the ECG file.
+        label: 1 for the outcome, else 0.
+        patient: groups the ECGs of one person; never shown in a report.
+        fold, site, sex, time: as given, empty when absent.
+        age: years, None when absent.
+        digest: SHA-256 of the file's bytes, empty until `with_digests`.
+        row: line in the table, for messages.
+    """
+
+    path: Path
+    label: int
+    patient: str
+    fold: str = ""
+    site: str = ""
+    sex: str = ""
+    age: float | None = None
+    time: str = ""
+    digest: str = ""
+    row: int = 0
+
+    @property
+    def key(self) -> str:
+        """Name the row without PHI."""
+        return f"row {self.row}"
+
+    @property
+    def age_band(self) -> str:
+        """Give the decade-wide band used in subgroup tables."""
+        if self.age is None:
+            return ""
+        return next((f"< {top}" for top in (40, 50, 60, 70, 80) if self.age < top), "80 and over")
+
+
+def read_cohort(table: Path) -> list[Case]:
+    """Read and check a cohort table.
+
+    Raises:
+        CohortError: naming the row and column of the first thing that is wrong.
+    """
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            names = reader.fieldnames or []
+            missing = [name for name in REQUIRED if name not in names]
+            if missing:
+                raise CohortError(f"{table.name}: no column {', '.join(missing)}")
+            cases = [_case(table, row, dict(each)) for row, each in enumerate(reader, start=2)]
+    except (OSError, UnicodeDecodeError) as error:
+        raise CohortError(f"{table.name} cannot be read as UTF-8 CSV") from error
+    if not cases:
+        raise CohortError(f"{table.name}: no rows")
+    return cases
+
+
+def _case(table: Path, row: int, given: dict[str, str | None]) -> Case:
+    def value(name: str) -> str:
+        return (given.get(name) or "").strip()
+
+    def wrong(column: str, what: str) -> CohortError:
+        return CohortError(f"{table.name} row {row}, column {column}: {what}")
+
+    if value("label") not in ("0", "1"):
+        raise wrong("label", "0 or 1 is needed")
+    if not value("patient"):
+        raise wrong("patient", "empty; without it one person could be in two folds")
+    path = table.parent / value("path")
+    if not value("path") or not path.is_file():
+        raise wrong("path", "no such file")
+    try:
+        age = float(value("age")) if value("age") else None
+    except ValueError:
+        raise wrong("age", "not a number of years") from None
+    return Case(
+        path=path,
+        label=int(value("label")),
+        patient=value("patient"),
+        fold=value("fold"),
+        site=value("site"),
+        sex=value("sex"),
+        age=age,
+        time=value("time"),
+        row=row,
+    )
+
+
+def with_digests(cases: Sequence[Case]) -> list[Case]:
+    """Hash each file's bytes."""
+    return [
+        replace(case, digest=hashlib.sha256(case.path.read_bytes()).hexdigest()) for case in cases
+    ]
+
+
+def check_leakage(cases: Sequence[Case], folds: Sequence[object]) -> None:
+    """Refuse a split that puts one file or one patient into two folds.
+
+    Raises:
+        CohortError: with the rows.
+    """
+    for what, value in (("file content", "digest"), ("patient", "patient")):
+        seen: dict[str, tuple[object, int]] = {}
+        for case, fold in zip(cases, folds, strict=True):
+            held = str(getattr(case, value))
+            if not held:
+                continue
+            other = seen.setdefault(held, (fold, case.row))
+            if other[0] != fold:
+                raise CohortError(
+                    f"rows {other[1]} and {case.row} have the same {what} "
+                    f"but lie in folds {other[0]} and {fold}"
+                )
+
+
+def check_duplicates(cases: Sequence[Case]) -> int:
+    """Count repeated files; the same file with two outcomes is an error.
+
+    Raises:
+        CohortError: with the rows.
+    """
+    first: dict[str, Case] = {}
+    repeats = 0
+    for case in cases:
+        other = first.setdefault(case.digest, case)
+        repeats += other is not case
+        if other.label != case.label:
+            raise CohortError(f"rows {other.row} and {case.row} are one file with two labels")
+    return repeats
+
+
+def deal(cases: Sequence[Case], count: int = 5, seed: int = 1) -> NDArray[np.intp]:
+    """Deal whole patients into `count` folds, stratified by outcome.
+
+    Patients who share a file are kept together. Within each stratum (patient with or without the
+    outcome) patients are shuffled and go to the fold that has the fewest of their kind so far.
+
+    Returns:
+        (cases,) fold numbers, 0 to count - 1.
+
+    Raises:
+        CohortError: too few patients of one kind to fill the folds.
+    """
+    groups = _groups(cases)
+    strata: dict[int, list[list[int]]] = {0: [], 1: []}
+    for members in groups:
+        strata[max(cases[i].label for i in members)].append(members)
+    of = np.zeros(len(cases), np.intp)
+    rng = np.random.default_rng(seed)
+    for label, stratum in strata.items():
+        if len(stratum) < count:
+            raise CohortError(
+                f"{len(stratum)} patients with label {label}; {count} folds need more"
+            )
+        filled = Counter(dict.fromkeys(range(count), 0))
+        for place in rng.permutation(len(stratum)):
+            fold = min(range(count), key=lambda f: (filled[f], f))
+            of[stratum[place]] = fold
+            filled[fold] += len(stratum[place])
+    return of
+
+
+def _groups(cases: Sequence[Case]) -> list[list[int]]:
+    """Join rows that share a patient or a file: connected components."""
+    parent = list(range(len(cases)))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    first: dict[tuple[str, str], int] = {}
+    for i, case in enumerate(cases):
+        for held in (("patient", case.patient), ("digest", case.digest)):
+            if held[1]:
+                parent[root(i)] = root(first.setdefault(held, i))
+    members: dict[int, list[int]] = defaultdict(list)
+    for i in range(len(cases)):
+        members[root(i)].append(i)
+    return list(members.values())

@@ -1,0 +1,87 @@
+"""The input-domain guard: how far an input is from what the network was trained on.
+
+Cheap statistics of the input's ink, standardised by those of the training inputs. A distance beyond
+the bundle's bound means that the picture is not one that the model may judge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from inference.errors import Unscorable
+from inference.forms import F32, Tracings
+
+ROWS = 4
+STATISTICS = (
+    "ink",
+    *(f"ink_row{n}" for n in range(1, ROWS + 1)),
+    *(f"filled_row{n}" for n in range(1, ROWS + 1)),
+    "tallest_column",
+)
+"""Mean ink of all and of each row, share of columns with ink in each row, most ink in a column."""
+MARGIN = 2.0
+"""The bound is this many times what 99.5 % of the training and validation inputs stay within."""
+
+
+def statistics(pixels: F32) -> F32:
+    """Give the statistics of an (H, W) input, in the order of `STATISTICS`."""
+    height, width = pixels.shape
+    bands = pixels[: height // ROWS * ROWS].reshape(ROWS, height // ROWS, width)
+    columns = bands.sum(1)  # (4, W)
+    values = (
+        pixels.mean(),
+        *bands.mean((1, 2)),
+        *(columns > 0.1).mean(1),
+        np.quantile(pixels.sum(0), 0.98),
+    )
+    return np.array(values, np.float32)
+
+
+def fit(inputs: F32) -> dict[str, Any]:
+    """Fit the guard on (n, H, W) inputs of the training domain: a table for the card."""
+    seen = np.stack([statistics(each) for each in inputs])
+    mean = seen.mean(0)
+    spread = np.maximum(seen.std(0), 0.02 * np.maximum(np.abs(mean), 0.05))
+    table = {"mean": [float(v) for v in mean], "spread": [float(v) for v in spread]}
+    usual = float(np.quantile([distance(each, table) for each in inputs], 0.995))
+    return table | {"bound": round(MARGIN * usual, 3), "min_leads": 11}
+
+
+def distance(pixels: F32, table: Mapping[str, Any]) -> float:
+    """Give the root mean square of the standardised statistics; about 1 inside the domain."""
+    scaled = (statistics(pixels) - np.array(table["mean"])) / np.array(table["spread"])
+    return float(np.sqrt((scaled**2).mean()))
+
+
+def shown_leads(tracings: Tracings) -> int:
+    """Count the leads that show at least three quarters of their window."""
+    return int((np.isnan(tracings.leads_mv).mean(axis=1) <= 0.25).sum())
+
+
+def check_leads(tracings: Tracings, table: Mapping[str, Any]) -> int:
+    """Give the number of leads shown.
+
+    Raises:
+        Unscorable: `too-few-leads`.
+    """
+    shown, needed = shown_leads(tracings), int(table.get("min_leads", 12))
+    if shown < needed:
+        raise Unscorable("too-few-leads", f"{shown} of 12 leads can be read; {needed} are needed")
+    return shown
+
+
+def check(pixels: F32, table: Mapping[str, Any]) -> float:
+    """Give the distance of an input.
+
+    Raises:
+        Unscorable: `out-of-domain`.
+    """
+    found, bound = distance(pixels, table), float(table["bound"])
+    if found > bound:
+        raise Unscorable(
+            "out-of-domain", f"distance {found:.2f} from the training inputs; up to {bound:.2f}"
+        )
+    return found

@@ -1,0 +1,132 @@
+"""Following one trace from column to column.
+
+Each column offers some vertical runs of ink. The path takes one run per column, or none where the
+trace is interrupted, so that the sum of the jumps between neighbours is least (Viterbi). Runs that
+touch cost nothing, so a steep QRS complex is no jump.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from inference.errors import Unscorable
+from inference.paper.grid import Grid
+from inference.paper.runs import Runs
+
+_OFF_BASE = 0.005  # cost per mm from the baseline and column
+_OFF_START = 0.1  # cost per mm from the baseline where a path begins
+_INK = 0.05  # gain per mm of ink that the path covers: whole legs of a QRS, not their fringes
+_JUMP = 3.0  # cost per mm of blank between two runs
+_DOUBT = 0.3  # cost per mm of ink that may be text
+_SKIP = 1.0  # cost per mm of interruption
+_MOST_STATES = 8
+
+_TALLER = 2.0  # a run beside a crossing is so many times taller in the row whose QRS it is
+_MOST_TANGLES = 3
+
+_State = tuple[float, float, float, int]  # cost, top, bottom, index of its last link
+
+
+def follow_row(
+    runs: Runs, sure: Sequence[bool], baseline: float, grid: Grid, reach_mm: float
+) -> list[int]:
+    """Choose runs for the trace around `baseline`.
+
+    Args:
+        runs: all runs that may be trace.
+        sure: whether each run belongs to a piece that is no text.
+        baseline: row of the page in px.
+        grid: for mm.
+        reach_mm: how far from the baseline the trace may go.
+
+    Returns:
+        Indices into `runs`, ordered by column, at most one per column.
+    """
+    scale, reach = 1 / grid.y_px_per_mm, reach_mm * grid.y_px_per_mm
+    jump = _JUMP * scale
+    skip, doubt = _SKIP / grid.x_px_per_mm, _DOUBT / grid.x_px_per_mm
+    tops, bottoms, starts = runs.top.tolist(), runs.bottom.tolist(), runs.start.tolist()
+    links: list[tuple[int, int]] = []  # (run, link before it or -1)
+    states: list[_State] = []
+    first = int(runs.col[0]) if runs.col.size else 0
+    for col in range(len(starts) - 1):
+        here: list[_State] = []
+        touched = [False] * len(states)
+        for run in range(starts[col], starts[col + 1]):
+            top, bottom = tops[run], bottoms[run]
+            if bottom < baseline - reach or top > baseline + reach:
+                continue
+            away = max(0.0, top - baseline, baseline - bottom) * scale
+            # a path may begin late, at the price of the columns that it leaves out
+            best, before = (col - first) * skip + away * _OFF_START, -1
+            for k, (cost, other_top, other_bottom, link) in enumerate(states):
+                gap = max(top - other_bottom, other_top - bottom) - 1.0
+                if gap <= 0:
+                    touched[k], total = True, cost
+                else:
+                    total = cost + gap * jump
+                if total < best:
+                    best, before = total, link
+            links.append((run, before))
+            ink = doubt if not sure[run] else (top - bottom) * scale * _INK
+            here.append((best + away * _OFF_BASE + ink, top, bottom, len(links) - 1))
+        here += [
+            (cost + skip, top, bottom, link)
+            for k, (cost, top, bottom, link) in enumerate(states)
+            if not touched[k]
+        ]
+        if len(here) > _MOST_STATES:
+            here = sorted(here)[:_MOST_STATES]
+        states = here
+    return _unwind(links, min(states)[3]) if states else []
+
+
+def _unwind(links: list[tuple[int, int]], last: int) -> list[int]:
+    chosen = []
+    while last >= 0:
+        run, last = links[last]
+        chosen.append(run)
+    return chosen[::-1]
+
+
+def untangle(runs: Runs, paths: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Give each run that several paths use to the row whose QRS complex it is.
+
+    Where a QRS complex crosses another row's trace, both are one run. Beside the crossing the
+    runs of the QRS are its tall legs, those of the other row flat; that row is bridged.
+
+    Raises:
+        Unscorable: `overlapping` when too often no row can be told to be the flat one.
+    """
+    users = Counter(run for path in paths for run in path)
+    heights = runs.height.tolist()
+    beside = [_beside(path, users, heights) for path in paths]
+    tangles, out = 0, []
+    for path, legs in zip(paths, beside, strict=True):
+        kept = []
+        for run in path:
+            rivals = [other[run] for other in beside if run in other and other is not legs]
+            rival = max(rivals, default=0.0)
+            if run in legs and legs[run] * _TALLER < rival:
+                continue
+            tangles += bool(rivals) and rival * _TALLER >= legs[run]
+            kept.append(run)
+        out.append(kept)
+    if tangles > _MOST_TANGLES * len(paths):
+        raise Unscorable("overlapping", "the traces of neighbouring rows run into one another")
+    return out
+
+
+def _beside(path: Sequence[int], users: Counter[int], heights: list[float]) -> dict[int, float]:
+    """Each shared run of a path, with the height of the tallest unshared run beside its stretch."""
+    out: dict[int, float] = {}
+    before, stretch = 0.0, []
+    for run in path:
+        if users[run] > 1:
+            stretch.append(run)
+            continue
+        out.update(dict.fromkeys(stretch, max(before, heights[run])))
+        before, stretch = heights[run], []
+    out.update(dict.fromkeys(stretch, before))
+    return out

@@ -1,0 +1,86 @@
+"""Runtimes: one interface over OpenVINO (int8, bf16, fp32) and torch (CPU, CUDA).
+
+`auto` takes the fastest runtime that is installed, that this processor supports, and whose parity
+with the fp32 network was measured when the bundle was built and held.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.bundle import INT8, Bundle
+from inference.errors import BundleError, RuntimeMissing
+from inference.forms import F32
+
+F64 = NDArray[np.float64]
+RUNTIMES = ("openvino-int8", "openvino-bf16", "openvino-fp32", "torch")
+"""Fastest first."""
+BOUNDS = {"openvino-int8": 0.02, "openvino-bf16": 0.01, "openvino-fp32": 0.002, "torch": 0.002}
+"""Largest difference in probability from the card's golden values that a self-test allows.
+
+Int8 is compared with the int8 scores of the machine that built the bundle; how far those are from
+fp32 is the card's `[parity]`.
+"""
+
+
+class Runtime(Protocol):
+    """A loaded model."""
+
+    @property
+    def name(self) -> str:
+        """One of `RUNTIMES`."""
+
+    def logits(self, batch: F32) -> F64:
+        """Score (n, 1, H, W) float32 inputs, 0 to 1: (n,) logits."""
+
+
+def load(bundle: Bundle, runtime: str = "auto", threads: int = 0) -> Runtime:
+    """Load a bundle's model.
+
+    Args:
+        bundle: a verified bundle.
+        runtime: one of `RUNTIMES`, or `auto`.
+        threads: inference threads; 0 lets the runtime use all cores.
+
+    Raises:
+        RuntimeMissing: the runtime is not installed, or the bundle has no model for it.
+        BundleError: the weights do not fit the card's network.
+    """
+    chosen = choose(bundle) if runtime == "auto" else runtime
+    if chosen not in RUNTIMES:
+        raise RuntimeMissing(f"runtime is auto or one of {', '.join(RUNTIMES)}, not {runtime!r}")
+    if chosen == "torch":
+        from inference.runtime.eager import TorchRuntime  # noqa: PLC0415 - optional
+
+        return TorchRuntime(bundle, threads)
+    from inference.runtime.vino import VinoRuntime  # noqa: PLC0415 - a second to import
+
+    return VinoRuntime(bundle, chosen.removeprefix("openvino-"), threads)
+
+
+def choose(bundle: Bundle) -> str:
+    """Give the fastest usable runtime whose recorded parity holds; fp32 if nothing is recorded."""
+    from inference.runtime.vino import has_bf16  # noqa: PLC0415 - a second to import
+
+    parity = bundle.card.get("parity", {})
+    for name in ("openvino-int8", "openvino-bf16"):
+        usable = (bundle.path / INT8[0]).exists() if name.endswith("int8") else has_bf16()
+        if usable and parity.get(name, {}).get("holds") is True:
+            return name
+    return "openvino-fp32"
+
+
+def probability(logits: F64, bundle: Bundle) -> F64:
+    """Turn logits into probabilities by the card's calibration: sigmoid(slope * x + intercept)."""
+    calibration = bundle.card.get("calibration", {})
+    slope, intercept = calibration.get("slope", 1.0), calibration.get("intercept", 0.0)
+    chance: F64 = 1 / (1 + np.exp(-np.clip(slope * logits + intercept, -60, 60)))
+    return chance
+
+
+def missing_weight(name: str) -> BundleError:
+    """Name a tensor that the card's network needs and the weights lack."""
+    return BundleError(f"the weights do not fit the card's network: {name}")

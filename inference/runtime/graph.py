@@ -1,0 +1,94 @@
+"""The network as an OpenVINO graph, built from the bundle's safetensors without torch.
+
+Batch norm is folded into the convolutions: `w' = w g / s`, `b' = b - m g / s`, s = sqrt(v + eps).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from openvino import opset13 as ops
+
+from inference.architecture import BLOCKS, NetworkConfig
+from inference.forms import F32
+from inference.runtime import missing_weight
+
+_EPSILON = 1e-5  # torch's BatchNorm2d
+_CHANNELS = (1, 2)
+
+
+def build(weights: Mapping[str, Any], config: NetworkConfig) -> Any:
+    """Give an OpenVINO model: `input` (n, 1, H, W) float32 -> `logits` (n,) float32.
+
+    Raises:
+        BundleError: a tensor is missing or of another shape.
+    """
+    made = _Builder(weights)
+    image = ops.parameter([-1, 1, config.height, config.width], np.float32, name="input")
+    x = ops.relu(made.conv(image, "conv1", "bn1", stride=2))  # (n, 64, H/2, W/2)
+    x = ops.max_pool(x, [2, 2], [1, 1], [1, 1], [1, 1], [3, 3]).output(0)  # (n, 64, H/4, W/4)
+    for layer, blocks in enumerate(BLOCKS, start=1):
+        for block in range(blocks):
+            x = made.bottleneck(x, f"layer{layer}.{block}", 2 if block == 0 < layer - 1 else 1)
+        if layer in config.sa_after:
+            x = made.attention(x, f"sa{layer}", config)
+    pooled = ops.reduce_mean(x, np.array([2, 3]), keep_dims=False)  # (n, 2048)
+    weight, bias = made.tensor("fc.weight"), made.tensor("fc.bias")
+    logits = ops.add(ops.matmul(pooled, weight, False, True), bias)  # (n, 1)
+    flat = ops.squeeze(logits, np.array([1]))
+    flat.output(0).get_tensor().set_names({"logits"})
+    image.output(0).get_tensor().set_names({"input"})
+    return ov.Model([flat], [image], "sa-resnet50")
+
+
+class _Builder:
+    """Nodes from named tensors."""
+
+    def __init__(self, weights: Mapping[str, Any]) -> None:
+        self.weights = weights
+
+    def tensor(self, name: str) -> F32:
+        """Give one tensor as float32."""
+        if name not in self.weights:
+            raise missing_weight(name)
+        return np.asarray(self.weights[name], np.float32)
+
+    def conv(self, x: Any, conv: str, norm: str, stride: int = 1) -> Any:
+        """Convolve with batch norm folded in; padding keeps the size over the stride."""
+        kernel = self.tensor(f"{conv}.weight")  # (out, in, k, k)
+        gain = self.tensor(f"{norm}.weight") / np.sqrt(
+            self.tensor(f"{norm}.running_var") + _EPSILON
+        )
+        if kernel.ndim != 4 or kernel.shape[0] != gain.size:
+            raise missing_weight(f"{conv}.weight has shape {kernel.shape}")
+        bias = self.tensor(f"{norm}.bias") - self.tensor(f"{norm}.running_mean") * gain
+        folded = kernel * gain[:, None, None, None]
+        pad = [kernel.shape[2] // 2] * 2
+        return ops.add(
+            ops.convolution(x, folded, [stride] * 2, pad, pad, [1, 1]), bias[None, :, None, None]
+        )
+
+    def bottleneck(self, x: Any, name: str, stride: int) -> Any:
+        """Build a ResNet v1.5 bottleneck: the stride sits on the 3x3."""
+        y = ops.relu(self.conv(x, f"{name}.conv1", f"{name}.bn1"))
+        y = ops.relu(self.conv(y, f"{name}.conv2", f"{name}.bn2", stride))
+        y = self.conv(y, f"{name}.conv3", f"{name}.bn3")
+        if f"{name}.downsample.0.weight" in self.weights:
+            x = self.conv(x, f"{name}.downsample.0", f"{name}.downsample.1", stride)
+        return ops.relu(ops.add(y, x))
+
+    def attention(self, x: Any, name: str, config: NetworkConfig) -> Any:
+        """Build CBAM's spatial gate."""
+        axis = np.array([1])
+        seen = ops.concat([ops.reduce_mean(x, axis, True), ops.reduce_max(x, axis, True)], 1)
+        kernel = self.tensor(f"{name}.conv.weight")
+        if kernel.shape != (1, 2, config.sa_kernel, config.sa_kernel):
+            raise missing_weight(f"{name}.conv.weight has shape {kernel.shape}")
+        pad = [config.sa_kernel // 2] * 2
+        gate = ops.sigmoid(ops.convolution(seen, kernel, [1, 1], pad, pad, [1, 1]))
+        if config.gate == "residual":
+            gate = ops.add(gate, np.float32(1))
+        return ops.multiply(x, gate)

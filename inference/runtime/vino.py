@@ -1,0 +1,77 @@
+"""OpenVINO on the CPU: fp32 and bf16 from the safetensors, int8 from the bundle's own graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import openvino as ov
+
+from inference.bundle import INT8, Bundle
+from inference.errors import BundleError, RuntimeMissing
+from inference.forms import F32
+from inference.runtime import F64, graph
+
+PRECISIONS = ("int8", "bf16", "fp32")
+_LARGEST_BATCH = 8
+
+
+def has_bf16() -> bool:
+    """Tell whether this processor computes in bfloat16."""
+    return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+class VinoRuntime:
+    """A compiled model for each batch size that was asked for; batch 1 is ready at once."""
+
+    def __init__(self, bundle: Bundle, precision: str, threads: int = 0) -> None:
+        if precision not in PRECISIONS:
+            raise RuntimeMissing(f"OpenVINO runs {', '.join(PRECISIONS)}, not {precision!r}")
+        self._name = f"openvino-{precision}"
+        self._core = ov.Core()
+        self._size = (bundle.network.height, bundle.network.width)
+        self._options = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+            "INFERENCE_NUM_THREADS": threads,
+            "CACHE_DIR": "",
+        }
+        self._model = self._read(bundle, precision)
+        self._compiled: dict[int, Any] = {1: self._compile(1)}
+
+    @property
+    def name(self) -> str:
+        """`openvino-` and the precision."""
+        return self._name
+
+    def logits(self, batch: F32) -> F64:
+        """Score (n, 1, H, W) inputs in runs of at most eight."""
+        if batch.ndim != 4 or batch.shape[1:] != (1, *self._size):
+            raise ValueError(f"inputs are (n, 1, {self._size[0]}, {self._size[1]})")
+        parts = [
+            self._run(batch[k : k + _LARGEST_BATCH]) for k in range(0, len(batch), _LARGEST_BATCH)
+        ]
+        return np.concatenate(parts) if parts else np.empty(0)
+
+    def _run(self, batch: F32) -> F64:
+        if len(batch) not in self._compiled:
+            self._compiled[len(batch)] = self._compile(len(batch))
+        request = self._compiled[len(batch)]
+        given = np.ascontiguousarray(batch, np.float32)
+        return np.array(request.infer({0: given})[0], np.float64).reshape(len(batch))
+
+    def _compile(self, batch: int) -> Any:
+        model = self._model.clone()
+        model.reshape([batch, 1, *self._size])
+        return self._core.compile_model(model, "CPU", self._options).create_infer_request()
+
+    def _read(self, bundle: Bundle, precision: str) -> Any:
+        if precision != "int8":
+            return graph.build(bundle.weights(), bundle.network)
+        path = bundle.path / INT8[0]
+        if not path.exists():
+            raise RuntimeMissing(f"bundle {bundle.name} holds no int8 model; use openvino-fp32")
+        try:
+            return self._core.read_model(path)
+        except RuntimeError as error:
+            raise BundleError(f"{INT8[0]} cannot be read by this OpenVINO") from error

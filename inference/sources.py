@@ -1,0 +1,94 @@
+"""A cohort's files as training sources: decoded and followed once, drawn anew every epoch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from inference import augment
+from inference.augment import AugmentConfig
+from inference.beats import r_peaks
+from inference.cohort import Case
+from inference.decode import decode
+from inference.errors import Undecodable, Unscorable
+from inference.examples import NO_TARGETS, Drawn
+from inference.forms import F32, Tracings, Waveform
+from inference.paper import find_panel
+from inference.trace import follow
+from inference.tracings import PAGE_S, RATE_HZ, WINDOW_S, cut, resample
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CohortSource:
+    """One ECG of a cohort.
+
+    Attributes:
+        case: its row.
+        samples: (12, 2500) mV at 250 Hz of a waveform; None for a page.
+        tracings: what its page shows.
+    """
+
+    case: Case
+    samples: F32 | None
+    tracings: Tracings
+
+    @property
+    def key(self) -> str:
+        """Name the row."""
+        return self.case.key
+
+    @property
+    def label(self) -> int:
+        """Give the outcome."""
+        return self.case.label
+
+    def draw(self, config: AugmentConfig, rng: np.random.Generator) -> Drawn:
+        """Draw it once; a page's traces keep their places, a waveform may begin anywhere."""
+        if config == augment.NONE:
+            return Drawn(self.tracings, float(self.label), NO_TARGETS, NO_TARGETS)
+        if self.samples is None:
+            shown = _page(self.tracings, config, rng)
+        else:
+            peaks = r_peaks(self.samples, RATE_HZ)
+            samples, _ = augment.waveform(self.samples, peaks, RATE_HZ, config, rng)
+            shown = columns(samples)
+        return Drawn(shown, float(self.label), NO_TARGETS, NO_TARGETS)
+
+
+def _page(tracings: Tracings, config: AugmentConfig, rng: np.random.Generator) -> Tracings:
+    gains = rng.uniform(1 - config.lead_gain, 1 + config.lead_gain, 13)
+    gains = gains * rng.uniform(1 - config.gain, 1 + config.gain)
+    leads = np.asarray(tracings.leads_mv * gains[:12, None], np.float32)
+    return Tracings(leads, np.asarray(tracings.rhythm_mv * gains[12], np.float32), tracings.rate_hz)
+
+
+def columns(samples_mv: F32) -> Tracings:
+    """Cut (12, >= 2500) mV at 250 Hz as `inference.tracings.cut` does, without its refusals."""
+    window = round(WINDOW_S * RATE_HZ)
+    four = samples_mv[:, : 4 * window].reshape(4, 3, 4, window)  # column, row, window
+    leads = four[np.arange(4), :, np.arange(4)].reshape(12, window)
+    return Tracings(leads, samples_mv[1, : 4 * window], RATE_HZ)
+
+
+def load_sources(cases: Sequence[Case]) -> tuple[list[CohortSource], dict[str, int]]:
+    """Decode every file once; give the usable ones, and why the others are not."""
+    sources, refused = [], Counter[str]()
+    for case in cases:
+        try:
+            sources.append(_source(case))
+        except (Unscorable, Undecodable) as error:
+            refused[getattr(error, "reason", "undecodable")] += 1
+    return sources, dict(refused)
+
+
+def _source(case: Case) -> CohortSource:
+    decoded = decode(case.path.read_bytes())
+    if not isinstance(decoded, Waveform):
+        return CohortSource(case, None, follow(find_panel(decoded)))
+    tracings = cut(decoded)
+    samples = resample(decoded.samples_mv, decoded.rate_hz, 0, round(PAGE_S * RATE_HZ))
+    whole = None if np.isnan(samples).any() else samples
+    return CohortSource(case, whole, tracings)

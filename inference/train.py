@@ -1,0 +1,345 @@
+"""Train the network: one-cycle AdamW, averaged weights, bf16, checkpoints that resume.
+
+    Plan (sources, split) ── Examples ── loader ── network + Loss (+ auxiliary loss) ── RUN/
+
+RUN/ then holds `config.json`, `checkpoint.pt` (tensors only; read with `weights_only`),
+`log.jsonl` (one line an epoch) and `weights.safetensors` (the averaged weights, fp16, without the
+auxiliary head). Same seed, data and machine: same weights.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, huber_loss
+from torch.utils.data import DataLoader, Sampler
+
+from inference import augment
+from inference.augment import AugmentConfig
+from inference.errors import CohortError
+from inference.examples import Examples, one_thread
+from inference.forms import F32
+from inference.loss import Loss, LossConfig
+from inference.metrics import auroc
+from inference.network import NetworkConfig, SaResNet50, build, load_pretrained
+from inference.preprocess import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """Everything that decides a run besides its data.
+
+    Attributes:
+        epochs, batch: how long, and examples per step.
+        peak_lr: of the one-cycle schedule; warm-up takes `warmup` of all steps.
+        weight_decay: AdamW's, on convolution and linear weights only.
+        ema: decay per step of the averaged weights.
+        clip: largest norm of the gradient.
+        endpoint_weight: of the endpoint's loss; BRLoss shrinks as the error rates fall.
+        class_weight, measure_weight: of the auxiliary losses; the head is dropped at export.
+        seed: of weights, order and augmentation.
+        workers: data-loading processes. threads: of torch; 0 leaves it alone.
+        bf16: autocast to bfloat16. device: `cpu` or `cuda`.
+        checkpoint_minutes: between checkpoints inside an epoch.
+        pretrained: a local safetensors file to start from.
+    """
+
+    epochs: int = 12
+    batch: int = 16
+    peak_lr: float = 5e-4
+    warmup: float = 0.2
+    weight_decay: float = 0.05
+    ema: float = 0.995
+    clip: float = 1.0
+    endpoint_weight: float = 2.0
+    class_weight: float = 0.5
+    measure_weight: float = 0.5
+    seed: int = 1
+    workers: int = 1
+    threads: int = 0
+    bf16: bool = True
+    device: str = "cpu"
+    checkpoint_minutes: float = 10.0
+    pretrained: str = ""
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    recipe: Recipe = field(default_factory=Recipe)
+
+    def document(self) -> dict[str, Any]:
+        """Give every field as plain values."""
+        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """The data of a run: training and validation sources, and sizes of their auxiliary targets."""
+
+    training: list[Any]
+    validation: list[Any]
+    classes: int = 0
+    measures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a run tells while it goes on: losses are means since the last report."""
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    images_per_s: float
+    eta_s: float
+    wait_share: float
+
+
+Report = Callable[[Progress], None]
+
+
+class Order(Sampler[list[tuple[int, int]]]):  # type: ignore[misc]
+    """Batches of (epoch, place) from a given step to the end of the run, one shuffle an epoch."""
+
+    def __init__(self, size: int, batch: int, epochs: int, seed: int, start: int = 0) -> None:
+        self.size, self.batch, self.epochs, self.seed, self.start = size, batch, epochs, seed, start
+
+    @property
+    def per_epoch(self) -> int:
+        """Steps in an epoch; the last, smaller batch is dropped (batch norm)."""
+        return self.size // self.batch
+
+    def __len__(self) -> int:
+        """Count the batches that are left."""
+        return self.epochs * self.per_epoch - self.start
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        """Give the batches that are left."""
+        for epoch in range(self.start // self.per_epoch, self.epochs):
+            order = np.random.default_rng((self.seed, epoch, 7)).permutation(self.size)
+            first = self.start % self.per_epoch if epoch == self.start // self.per_epoch else 0
+            for step in range(first, self.per_epoch):
+                places = order[step * self.batch : (step + 1) * self.batch]
+                yield [(epoch, int(place)) for place in places]
+
+
+class Run:
+    """One training run in a directory."""
+
+    def __init__(self, config: TrainConfig, plan: Plan, out: Path) -> None:
+        if len(plan.training) < config.batch:
+            raise CohortError(f"{len(plan.training)} training ECGs are fewer than one batch")
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        torch.manual_seed(config.seed)
+        auxiliary = plan.classes + plan.measures
+        self.config = replace(config, network=replace(config.network, auxiliary=auxiliary))
+        self.plan, self.out = plan, out
+        self.device = torch.device(config.device)
+        self.network = build(self.config.network)
+        if config.pretrained:
+            load_pretrained(self.network, Path(config.pretrained))
+        self.network = self.network.to(self.device, memory_format=torch.channels_last)
+        self.averaged = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
+        self.loss = Loss(self.config.loss).to(self.device)
+        order = Order(len(plan.training), config.batch, config.epochs, config.seed)
+        self.per_epoch, self.steps = order.per_epoch, len(order)
+        self.optimiser = torch.optim.AdamW(
+            _groups(self.network, config.weight_decay), lr=config.peak_lr
+        )
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimiser, config.peak_lr, total_steps=self.steps + 1, pct_start=config.warmup
+        )
+        self.step = 0
+
+    def train(self, report: Report = lambda _: None) -> None:
+        """Train from the last checkpoint, if there is one, to the end."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        document = self.config.document() | {"training": len(self.plan.training)}
+        (self.out / "config.json").write_text(json.dumps(document, indent=1))
+        self.resume()
+        saved, seen, lost, began, waited = time.monotonic(), 0, 0.0, time.monotonic(), 0.0
+        ready = time.monotonic()
+        for batch in self._batches():
+            waited += time.monotonic() - ready
+            lost += self._step(batch)
+            seen += 1
+            if time.monotonic() - saved > 60 * self.config.checkpoint_minutes:
+                self.save()
+                saved = time.monotonic()
+            if self.step % 20 == 0 or self.step % self.per_epoch == 0:
+                spent = time.monotonic() - began
+                report(self._progress(lost / seen, seen, spent, waited))
+                seen, lost, began, waited = 0, 0.0, time.monotonic(), 0.0
+            if self.step % self.per_epoch == 0:
+                self._end_of_epoch()
+                began = time.monotonic()
+            ready = time.monotonic()
+
+    def _batches(self) -> Any:
+        config = self.config
+        examples = Examples(self.plan.training, config.recipe, config.augment, config.seed)
+        order = Order(
+            len(self.plan.training), config.batch, config.epochs, config.seed, start=self.step
+        )
+        return DataLoader(
+            examples,
+            batch_sampler=order,
+            num_workers=config.workers,
+            worker_init_fn=one_thread,
+            prefetch_factor=4 if config.workers else None,
+        )
+
+    def _step(self, batch: list[Tensor]) -> float:
+        self.network.train()
+        images, labels, classes, measures = (each.to(self.device) for each in batch)
+        images = images.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
+            logits, extra = self.network.both(images)
+        loss = self.config.endpoint_weight * self.loss(logits, labels)
+        loss = loss + self._auxiliary(extra.float(), classes, measures)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
+        self.optimiser.step()
+        self.schedule.step()
+        self.step += 1
+        self._average()
+        return float(loss.detach())
+
+    def _auxiliary(self, extra: Tensor, classes: Tensor, measures: Tensor) -> Tensor:
+        said, measured = extra[:, : self.plan.classes], extra[:, self.plan.classes :]
+        total = extra.new_zeros(())
+        known = ~torch.isnan(classes)
+        if known.any():
+            each = binary_cross_entropy_with_logits(said[known], classes[known])
+            total = total + self.config.class_weight * each
+        known = ~torch.isnan(measures)
+        if known.any():
+            each = huber_loss(measured[known], measures[known])
+            total = total + self.config.measure_weight * each
+        return total
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def _average(self) -> None:
+        """Move the averaged weights; a young run averages over fewer steps."""
+        keep = min(self.config.ema, (1 + self.step) / (10 + self.step))
+        for name, value in self.network.state_dict().items():
+            mean = self.averaged[name]
+            if value.is_floating_point():
+                mean.lerp_(value, 1 - keep)
+            else:
+                mean.copy_(value)
+
+    def _progress(self, loss: float, seen: int, spent: float, waited: float) -> Progress:
+        rate = seen * self.config.batch / max(spent, 1e-9)
+        left = (self.steps - self.step) * self.config.batch / rate
+        share = waited / max(spent, 1e-9)
+        epoch = (self.step - 1) // self.per_epoch + 1
+        return Progress(epoch, self.config.epochs, self.step, self.steps, loss, rate, left, share)
+
+    def _end_of_epoch(self) -> None:
+        self.save()
+        self.export(self.out / "weights.safetensors")
+        scores = self.validate()
+        labels = [source.label for source in self.plan.validation]
+        line = {
+            "epoch": self.step // self.per_epoch,
+            "time": time.time(),
+            "auroc": auroc(np.array(labels), scores) if len(set(labels)) == 2 else None,
+        }
+        with (self.out / "log.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def averaged_network(self) -> SaResNet50:
+        """Give a network with the averaged weights, in evaluation mode."""
+        network = build(self.config.network)
+        network.load_state_dict(self.averaged)
+        network.to(self.device, memory_format=torch.channels_last).eval()
+        return network
+
+    def validate(self) -> F32:
+        """Score the validation sources with the averaged weights, as drawn without augmentation."""
+        examples = Examples(self.plan.validation, self.config.recipe, augment.NONE)
+        logits: F32 = predict(self.averaged_network(), examples, self.config)
+        return logits
+
+    def save(self) -> None:
+        """Write the checkpoint: a new file, then a rename."""
+        held = {
+            "step": self.step,
+            "network": self.network.state_dict(),
+            "averaged": self.averaged,
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": {"last_epoch": self.schedule.last_epoch},
+            "rates": self.loss.rates,
+        }
+        partial = self.out / "checkpoint.partial"
+        torch.save(held, partial)
+        partial.replace(self.out / "checkpoint.pt")
+
+    def resume(self) -> bool:
+        """Go on from the run's checkpoint; False when there is none."""
+        path = self.out / "checkpoint.pt"
+        if not path.exists():
+            return False
+        held = torch.load(path, map_location=self.device, weights_only=True)
+        self.network.load_state_dict(held["network"])
+        self.averaged = held["averaged"]
+        self.optimiser.load_state_dict(held["optimiser"])
+        self.schedule.last_epoch = held["schedule"]["last_epoch"]
+        self.loss.rates = held["rates"]
+        self.step = held["step"]
+        return True
+
+    def export(self, path: Path) -> None:
+        """Write the averaged weights for a bundle."""
+        save_file(exported(self.averaged), path)
+
+
+def exported(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Give what a bundle keeps: fp16 matrices and kernels, fp32 vectors, no auxiliary head."""
+    kept = {
+        name: value.detach().cpu().contiguous()
+        for name, value in state.items()
+        if not name.startswith("auxiliary.") and not name.endswith("num_batches_tracked")
+    }
+    return {name: v.half() if v.ndim > 1 else v.float() for name, v in kept.items()}
+
+
+@torch.no_grad()  # type: ignore[untyped-decorator]
+def predict(network: SaResNet50, examples: Examples, config: TrainConfig) -> F32:
+    """Score every source once: (sources,) logits."""
+    at = [
+        [(0, i) for i in range(k, min(k + 16, len(examples)))] for k in range(0, len(examples), 16)
+    ]
+    loader = DataLoader(examples, batch_sampler=at, num_workers=config.workers)
+    device = next(network.parameters()).device
+    out = []
+    for images, *_ in loader:
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16):
+            out.append(network(images.to(device)).float().cpu())
+    logits: F32 = torch.cat(out).numpy()
+    return logits
+
+
+def _groups(network: nn.Module, decay: float) -> list[dict[str, Any]]:
+    """No decay on biases and batch-norm's vectors."""
+    wide = [p for p in network.parameters() if p.ndim > 1]
+    thin = [p for p in network.parameters() if p.ndim <= 1]
+    return [{"params": wide, "weight_decay": decay}, {"params": thin, "weight_decay": 0.0}]
+
+
+def cores() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0))

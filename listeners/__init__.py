@@ -1,0 +1,1 @@
+"""What the hospital connects to: DICOM and HL7 over MLLP."""

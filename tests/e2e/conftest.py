@@ -1,0 +1,19 @@
+"""One running hospital per file of end-to-end tests: starting one takes seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from support.hospital import Hospital
+
+
+@pytest.fixture(scope="module")
+def hospital(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Hospital]:
+    """A gateway and its EHR; a file may set `ENVIRONMENT` (process settings) and `THRESHOLD`."""
+    environment = getattr(request.module, "ENVIRONMENT", {})
+    threshold = getattr(request.module, "THRESHOLD", None)
+    with Hospital(tmp_path_factory.mktemp("hospital"), environment, threshold) as running:
+        yield running

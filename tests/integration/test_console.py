@@ -1,0 +1,143 @@
+"""The console over a real store: pages, images, health, metrics, and what it must not do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from support import arrivals
+
+from gateway.console.app import create_app
+from gateway.ecg import Arrival, MediaType, Patient, Source, State
+from gateway.store import NewDelivery, Outcome, Store, open_store
+
+SCORE = replace(arrivals.SCORE, probability=0.8123)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """An empty store on SQLite."""
+    opened = open_store(f"sqlite:///{tmp_path / 'gateway.sqlite3'}", tmp_path / "blobs")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def client(store: Store) -> Iterator[TestClient]:
+    """A client of the console, under a host name that it allows."""
+    with TestClient(create_app(store, version="9.9"), base_url="http://127.0.0.1") as client:
+        yield client
+
+
+@pytest.fixture
+def ecg_id(store: Store) -> str:
+    """One scored ECG with a picture, a message in and a delivery out."""
+    arrival = Arrival(
+        identity="dicom:1.2.3",
+        content=b"DICM",
+        media_type=MediaType.DICOM,
+        source=Source(protocol="dicom", peer="CART_1", address="127.0.0.1"),
+        patient=Patient(id="P-77", family="<b>Muster", given="Anna"),
+    )
+    receipt = store.ecgs.add(arrival, store.blobs.put(arrival.content))
+    picture = cv2.imencode(".png", np.zeros((4, 4), np.uint8))[1].tobytes()
+    oru = store.blobs.put(b"MSH|^~\\&|GW\rPID|1||P-77\rOBX|1|ED|x||" + b"A" * 900)
+    assert store.ecgs.claim(receipt.ecg_id, "me", 60)
+    outcome = Outcome(state=State.SCORED, score=SCORE, images={"page": store.blobs.put(picture)})
+    delivery = NewDelivery("EHR", "alert", "MSG1", "F1", oru, alert=True)
+    assert store.ecgs.finish(receipt.ecg_id, "me", outcome, [delivery])
+    store.messages.add("in", "CART^ED", "IN1", oru, "AA", receipt.ecg_id)
+    return receipt.ecg_id
+
+
+def test_empty_console_says_what_to_do(client: TestClient) -> None:
+    """Before the first ECG each page answers and the list says what to do next."""
+    assert "No ECG has come in yet" in client.get("/").text
+    assert "Nothing has been sent yet" in client.get("/queues").text
+    assert "Nobody has been refused" in client.get("/refusals").text
+
+
+def test_list_shows_score_and_no_name(client: TestClient, ecg_id: str) -> None:
+    """The list shows state, score and category, and nothing that names the patient."""
+    text = client.get("/").text
+    assert "0.812" in text
+    assert ecg_id in text
+    assert "positive" in text
+    assert "Muster" not in text
+    assert "P-77" not in text
+
+
+def test_list_filters_by_state(client: TestClient, ecg_id: str) -> None:
+    """A state filter shows only the ECGs in that state; an unknown state is a clear error."""
+    assert ecg_id in client.get("/?state=scored").text
+    assert ecg_id not in client.get("/?state=failed").text
+    assert client.get("/?state=nonsense").status_code == 422
+
+
+def test_page_of_one_ecg(client: TestClient, ecg_id: str) -> None:
+    """One ECG's page shows picture, patient, messages in and out and timeline, all escaped."""
+    text = client.get(f"/ecgs/{ecg_id}").text
+    assert f"/ecgs/{ecg_id}/images/page.png" in text
+    assert "&lt;b&gt;Muster, Anna" in text
+    assert "not validated at this site" in text
+    assert "alert to" in text
+    assert "CART^ED" in text
+    assert "A" * 400 not in text
+    for what in ("received", "scoring", "scored"):
+        assert f"<b>{what}</b>" in text
+
+
+def test_image_is_a_png(client: TestClient, ecg_id: str) -> None:
+    """A kept image is given as PNG; one that was not kept, and an unknown ECG, are 404."""
+    got = client.get(f"/ecgs/{ecg_id}/images/page.png")
+    assert got.headers["content-type"] == "image/png"
+    assert got.content.startswith(b"\x89PNG")
+    assert client.get(f"/ecgs/{ecg_id}/images/nothing.png").status_code == 404
+    assert client.get("/ecgs/unknown").status_code == 404
+
+
+def test_queues_and_refusals(client: TestClient, store: Store, ecg_id: str) -> None:
+    """Queues count per destination; a refusal shows who and why."""
+    store.refusals.add("dicom", "STRANGER", "10.0.0.9", "calling AE title not recognised")
+    assert "EHR" in client.get("/queues").text
+    text = client.get("/refusals").text
+    assert "STRANGER" in text
+    assert "calling AE title not recognised" in text
+
+
+def test_health_and_metrics(client: TestClient, ecg_id: str) -> None:
+    """Health answers, metrics count by state, and neither carries PHI."""
+    assert client.get("/health/live").json() == {"status": "ok"}
+    assert client.get("/health/ready").json()["status"] == "ok"
+    text = client.get("/metrics").text
+    assert 'ecg_gateway_ecgs{state="scored"} 1.0' in text
+    assert 'ecg_gateway_deliveries{destination="EHR",state="pending"} 1.0' in text
+    assert "Muster" not in text
+
+
+def test_ready_fails_without_the_store(store: Store, tmp_path: Path) -> None:
+    """When the database is gone, ready answers 503 and live still answers."""
+    with TestClient(create_app(store), base_url="http://127.0.0.1") as client:
+        store.close()
+        for file in tmp_path.glob("gateway.sqlite3*"):
+            file.unlink()
+        assert client.get("/health/ready").status_code == 503
+        assert client.get("/health/live").status_code == 200
+
+
+def test_foreign_host_name_is_refused(store: Store) -> None:
+    """A request under another host name (DNS rebinding) gets nothing."""
+    with TestClient(create_app(store), base_url="http://evil.example") as client:
+        assert client.get("/").status_code == 400
+
+
+def test_security_headers(client: TestClient) -> None:
+    """Pages may load from this origin only and are not cached."""
+    headers = client.get("/").headers
+    assert "default-src 'self'" in headers["content-security-policy"]
+    assert headers["cache-control"] == "no-store"

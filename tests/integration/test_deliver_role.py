@@ -1,0 +1,121 @@
+"""The `deliver` role in a thread: what becomes of deliveries when a destination leaves the site."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+from support.arrivals import SCORE, delivery, take
+from support.processes import wait_for
+
+from config.documents import document_of, parse_site
+from config.loader import load_settings
+from gateway.ecg import DeliveryState, State
+from gateway.roles.deliver import bury, deliver
+from gateway.roles.process import Role
+from gateway.roles.site_watch import SiteWatch
+from gateway.store import DeliveryRow, Outcome, Store, open_store
+
+DESTINATION = """
+[[destinations]]
+name = "{name}"
+host = "127.0.0.1"
+port = 9
+test = true
+retry_first_s = 0.1
+retry_max_s = 0.1
+"""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    url = f"sqlite:///{tmp_path / 'gateway.sqlite3'}"
+    with closing(open_store(url, tmp_path / "blobs")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def role(store: Store, tmp_path: Path) -> Iterator[Role]:
+    """The role with site version 1: destinations EHR and lab, where nobody listens."""
+    save(store, "EHR", "lab")
+    with ExitStack() as closing_:
+        watch = SiteWatch(store.site, poll_s=0.05)
+        watch.start()
+        closing_.callback(watch.stop)
+        settings = load_settings(None, data_dir=tmp_path)
+        settings.run_dir.mkdir()
+        yield Role("deliver", settings, store, watch, threading.Event(), closing_)
+
+
+@pytest.fixture
+def running(role: Role) -> Iterator[Role]:
+    thread = threading.Thread(target=deliver, args=(role,))
+    thread.start()
+    yield role
+    role.stop.set()
+    thread.join(60)
+    assert not thread.is_alive()
+
+
+def save(store: Store, *names: str) -> None:
+    """Put a site with these destinations in force."""
+    text = "".join(DESTINATION.format(name=name) for name in names)
+    store.site.save(document_of(parse_site(text, "test")), who="t", note="", expected=None)
+
+
+def queue(store: Store, destination: str) -> int:
+    """Queue a result; give the delivery's id."""
+    ecg_id = take(store, f"dicom:{destination}").ecg_id
+    store.ecgs.claim(ecg_id, "w", 60)
+    payload = store.blobs.put(b"MSH|")
+    told = [delivery(f"C-{destination}", destination, payload=payload, patient_key="")]
+    store.ecgs.finish(ecg_id, "w", Outcome(State.SCORED, score=SCORE), told)
+    return store.deliveries.of_ecg(ecg_id)[0].id
+
+
+def dead(store: Store, delivery_id: int) -> DeliveryRow | None:
+    """Give the delivery once it is dead."""
+    row = store.deliveries.get(delivery_id)
+    return row if row.state is DeliveryState.DEAD else None
+
+
+def test_a_removed_destination_leaves_dead_letters_that_can_be_resent(running: Role):
+    """The other destination's results go on waiting; after the return nothing is lost."""
+    store = running.store
+    ehr, lab = queue(store, "EHR"), queue(store, "lab")
+    wait_for(lambda: store.deliveries.get(lab).attempts >= 2, "attempts")
+    save(store, "EHR")
+    row = wait_for(lambda: dead(store, lab), "the dead letter")
+    assert row.last_error == "destination-removed"
+    assert store.deliveries.get(ehr).state is not DeliveryState.DEAD
+    assert [letter.id for letter in store.deliveries.dead_letters(10)] == [lab]
+    save(store, "EHR", "lab")
+    wait_for(lambda: running.site.version == 3, "the return")
+    assert store.deliveries.resend(lab)
+    wait_for(lambda: store.deliveries.get(lab).attempts >= 2, "attempts after the return")
+    assert store.deliveries.get(lab).state is not DeliveryState.DEAD
+
+
+def test_what_waited_for_a_destination_that_is_gone_at_the_start(role: Role):
+    """A site that changed while nobody delivered is taken up at the start."""
+    lost = queue(role.store, "renamed")
+    thread = threading.Thread(target=deliver, args=(role,))
+    thread.start()
+    try:
+        assert wait_for(lambda: dead(role.store, lost), "the dead letter")
+    finally:
+        role.stop.set()
+        thread.join(60)
+
+
+def test_only_the_version_in_force_buries(role: Role):
+    """A courier that has not seen the newest site does not kill what was queued under it."""
+    queued = queue(role.store, "new")
+    save(role.store, "EHR", "new")
+    bury(role, {"EHR", "lab"}, version=1)
+    assert role.store.deliveries.get(queued).state is DeliveryState.PENDING
+    bury(role, {"EHR", "new"}, version=2)
+    assert role.store.deliveries.get(queued).state is DeliveryState.PENDING

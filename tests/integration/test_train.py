@@ -1,0 +1,219 @@
+"""Training: deterministic, resumable, and from a cohort table to a bundle and a report."""
+
+import csv
+import json
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("torchvision")
+
+from PIL import Image  # noqa: E402
+
+from inference.augment import NONE, AugmentConfig  # noqa: E402
+from inference.bundle import open_bundle  # noqa: E402
+from inference.develop import DevelopConfig, develop  # noqa: E402
+from inference.errors import CohortError  # noqa: E402
+from inference.evaluate import EvaluateConfig, evaluate  # noqa: E402
+from inference.examples import Drawn, Examples  # noqa: E402
+from inference.network import NetworkConfig  # noqa: E402
+from inference.preprocess import Recipe  # noqa: E402
+from inference.recalibrate import RecalibrateConfig, recalibrate  # noqa: E402
+from inference.render import page  # noqa: E402
+from inference.score import Scorer  # noqa: E402
+from inference.simulate import simulate  # noqa: E402
+from inference.tracings import cut  # noqa: E402
+from inference.train import Order, Plan, Run, TrainConfig  # noqa: E402
+
+SMALL = TrainConfig(
+    epochs=2,
+    batch=4,
+    workers=0,
+    threads=1,
+    bf16=False,
+    network=NetworkConfig(32, 64),
+    recipe=Recipe(input_height=32, input_width=64),
+)
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """A source of one simulated ECG, with one unknown and one known auxiliary target each."""
+
+    number: int
+
+    @property
+    def key(self):
+        return str(self.number)
+
+    @property
+    def label(self):
+        return self.number % 2
+
+    def draw(self, config, rng):
+        kind = "stemi-anterior" if self.label else "normal"
+        tracings = cut(simulate(kind, self.number, rate_hz=250.0))
+        classes = np.array([self.label, np.nan], np.float32)
+        return Drawn(tracings, float(self.label), classes, np.array([0.5], np.float32))
+
+
+@pytest.fixture(scope="module")
+def plan():
+    return Plan([Simulated(n) for n in range(12)], [Simulated(n) for n in range(20, 26)], 2, 1)
+
+
+def weights(run):
+    return {name: value.clone() for name, value in run.averaged.items()}
+
+
+def same(one, other):
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_same_seed_gives_the_same_weights_and_a_stopped_run_goes_on(plan, tmp_path):
+    """Two epochs at once equal one epoch, a checkpoint, and the second one."""
+    whole = Run(SMALL, plan, tmp_path / "whole")
+    told = []
+    whole.train(told.append)
+    assert told[-1].step == told[-1].steps == 6
+
+    class Stopped(Exception):
+        pass
+
+    def stop(progress):
+        if progress.step == 3:
+            raise Stopped
+
+    part = Run(SMALL, plan, tmp_path / "part")
+    with pytest.raises(Stopped):
+        part.train(stop)
+    part.save()
+    later = Run(SMALL, plan, tmp_path / "part")
+    later.train()
+    assert later.step == 6
+    assert same(weights(whole), weights(later))
+
+
+def test_a_run_leaves_what_a_bundle_needs(plan, tmp_path):
+    """Half-precision kernels without the auxiliary head, a log with an AUROC, the settings."""
+    from safetensors.torch import load_file
+
+    Run(SMALL, plan, tmp_path).train()
+    state = load_file(tmp_path / "weights.safetensors")
+    assert state["conv1.weight"].dtype == torch.float16
+    assert not [name for name in state if name.startswith("auxiliary")]
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2]
+    assert 0 <= lines[-1]["auroc"] <= 1
+    assert json.loads((tmp_path / "config.json").read_text())["batch"] == 4
+
+
+def test_unknown_auxiliary_targets_carry_no_gradient(plan, tmp_path):
+    """NaN stands for unknown: the second class output is never pushed."""
+    run = Run(replace(SMALL, epochs=1), plan, tmp_path)
+    extra = torch.zeros(2, 3, requires_grad=True)
+    classes = torch.tensor([[1.0, float("nan")], [0.0, float("nan")]])
+    run._auxiliary(extra, classes, torch.tensor([[1.0], [2.0]])).backward()
+    assert extra.grad[:, 1].tolist() == [0.0, 0.0]
+    assert (extra.grad[:, [0, 2]] != 0).all()
+
+
+def test_every_source_is_seen_once_an_epoch_and_a_resumed_order_is_its_rest():
+    """Ten sources, batches of three: nine of them in each epoch."""
+    batches = list(Order(10, 3, 2, seed=5))
+    assert len(batches) == 6
+    first = [place for batch in batches[:3] for _, place in batch]
+    assert len(set(first)) == 9
+    assert list(Order(10, 3, 2, seed=5, start=4)) == batches[4:]
+
+
+def test_examples_are_drawn_anew_each_epoch_but_repeatably():
+    """Same (seed, epoch, place): same image; another epoch: another image."""
+
+    class Shifted(Simulated):
+        def draw(self, config, rng):
+            return super().draw(config, rng)
+
+    examples = Examples([Shifted(1)], SMALL.recipe, AugmentConfig(), seed=3)
+    one, again, other = examples[0, 0], examples[0, 0], examples[1, 0]
+    assert torch.equal(one[0], again[0])
+    assert not torch.equal(one[0], other[0])
+    still = Examples([Simulated(1)], SMALL.recipe, NONE)
+    assert torch.equal(still[0, 0][0], still[1, 0][0])
+
+
+def test_fewer_ecgs_than_a_batch_are_refused(tmp_path):
+    """Nothing could be trained."""
+    with pytest.raises(CohortError, match="batch"):
+        Run(SMALL, Plan([Simulated(1)], []), tmp_path)
+
+
+def write_cohort(folder, count, extra=""):
+    """Pages of simulated ECGs, two for each of `count` patients, at a low resolution."""
+    from inference.render import Style
+
+    rows = []
+    for number in range(2 * count):
+        patient = number // 2
+        kind = "stemi-anterior" if patient % 2 else "normal"
+        pixels = page(simulate(kind, number + 100), Style(px_per_mm=5))
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+        sex = "F" if patient % 3 else "M"
+        rows.append((f"{number}.png", patient % 2, f"p{patient}", sex, 40 + patient))
+    with (folder / "cohort.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "label", "patient", "sex", "age"])
+        writer.writerows(rows)
+    return folder / "cohort.csv"
+
+
+@pytest.mark.slow
+def test_from_a_folder_of_ecgs_to_a_recalibrated_bundle(tmp_path):
+    """Train, build, report; validate the bundle on a table; recalibrate; the weights stay."""
+    table = write_cohort(tmp_path, 12)
+    use = DevelopConfig(folds=3, int8=False, name="mini")
+    results = develop(table, tmp_path / "run", replace(SMALL, epochs=1), use)
+    assert results["cohort"]["ecgs"] + sum(results["cohort"]["refused"].values()) == 8
+    html = (tmp_path / "run" / "report" / "report.html").read_text()
+    assert "not validated" in html
+    assert "http" not in html.replace("http://www.w3.org", "")
+    split = table_of(tmp_path / "run" / "split.csv")
+    assert {row["use"] for row in split} == {"train", "val", "test"}
+
+    scorer = Scorer.load(tmp_path / "run" / "bundle", "openvino-fp32", threads=1)
+    config = EvaluateConfig(draws=50)
+    internal = tmp_path / "run" / "report" / "results.json"
+    external = evaluate(scorer, table, tmp_path / "external", config, internal=internal)
+    cohort = external["cohort"]
+    assert cohort["ecgs"] + sum(cohort["refused"].values()) == 24
+    assert cohort["ecgs"] >= 20
+    assert set(external["drop"]) == {"auroc", "auprc", "f1"}
+    assert {row["group"] for row in external["subgroups"]} >= {"sex", "age_band", "source"}
+    page_of_misses = (tmp_path / "external" / "report.html").read_text()
+    assert "data:image/png" in page_of_misses
+    assert "p0" not in (tmp_path / "external" / "scores.csv").read_text()
+
+    outcomes = scored_again(external, tmp_path / "external" / "scores.csv")
+    made = recalibrate(scorer.bundle, outcomes, tmp_path / "site", RecalibrateConfig(version="2"))
+    assert made.version == "2"
+    assert not made.validated
+    assert made.card["parent"] == scorer.bundle.digest
+    assert made.card["files"] == open_bundle(tmp_path / "run" / "bundle").card["files"]
+
+
+def table_of(path):
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+def scored_again(results, scores):
+    """Outcomes with a clear dependence on the label, as a trained model would give."""
+    from inference.evaluate import Outcomes
+
+    rows = table_of(scores)
+    labels = np.array([int(row["label"]) for row in rows])
+    logits = np.array([float(row["logit"]) for row in rows]) + 2.0 * labels
+    chances = 1 / (1 + np.exp(-logits))
+    assert results["cohort"]["ecgs"] == len(rows)
+    return Outcomes(labels, chances, logits, np.arange(len(rows)))

@@ -1,0 +1,102 @@
+"""The `bundle` commands: verified, installed, activated with history, rolled back."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import closing
+
+import pytest
+from typer.testing import CliRunner
+
+pytest.importorskip("torch")
+pytest.importorskip("torchvision")
+
+from support.bundles import tiny_bundle
+
+from config.documents import document_of
+from config.site import Site
+from gateway.cli.app import make_app
+from gateway.store import open_store
+from inference.bundle import open_bundle, write_card
+from inference.errors import BundleError
+
+
+@pytest.fixture
+def site(tmp_path):
+    """A settings file, and a data directory whose gateway was started once."""
+    data = tmp_path / "data"
+    data.mkdir()
+    with closing(open_store(f"sqlite:///{data / 'gateway.sqlite3'}", data / "blobs")) as store:
+        store.site.save(document_of(Site()), who="test", note="first", expected=0)
+    config = tmp_path / "gateway.toml"
+    config.write_text(
+        f'data_dir = "{data}"\nbundles_dir = "{tmp_path / "bundles"}"\n'
+        '[worker]\nruntime = "openvino-fp32"\nthreads = 1\n'
+    )
+    return config, data
+
+
+def invoke(*line, status=0):
+    result = CliRunner().invoke(make_app(), [str(part) for part in line], catch_exceptions=False)
+    assert result.exit_code == status, result.output
+    return result.output
+
+
+def active(data):
+    with closing(open_store(f"sqlite:///{data / 'gateway.sqlite3'}", data / "blobs")) as store:
+        return store.site.current().document["model"]["bundle"]
+
+
+def test_verify_checks_hashes_and_golden_scores(site):
+    """Two ticks: the files, and the scores on this machine."""
+    text = invoke("bundle", "verify", tiny_bundle(), "--config", site[0])
+    assert text.count("✓") == 2
+    assert open_bundle(tiny_bundle()).digest in text
+
+
+def test_install_activate_and_roll_back(site, tmp_path):
+    """A second version is activated, then the first is in force again."""
+    config, data = site
+    second = tmp_path / "second"
+    shutil.copytree(tiny_bundle(), second)
+    write_card(second, open_bundle(second).card | {"version": "2"})
+    for source in (tiny_bundle(), second):
+        invoke("bundle", "install", source, "--config", config)
+    assert "tiny-2" in invoke("bundle", "list", "--config", config)
+    invoke("bundle", "activate", "tiny-1", "--config", config)
+    invoke("bundle", "activate", "tiny-2", "--config", config)
+    assert active(data) == "tiny-2"
+    text = invoke("bundle", "rollback", "--config", config)
+    assert "tiny-1 is in force from version 4" in text
+    assert active(data) == "tiny-1"
+
+
+def test_a_bundle_that_fails_its_self_test_is_not_activated(site, tmp_path):
+    """What is in force stays in force."""
+    config, data = site
+    broken = tmp_path / "broken"
+    shutil.copytree(tiny_bundle(), broken)
+    card = open_bundle(broken).card
+    logits = [value + 5 for value in card["golden"]["logits"]]
+    write_card(broken, card | {"version": "3", "golden": {"logits": logits}})
+    invoke("bundle", "install", broken, "--config", config)
+    with pytest.raises(BundleError, match="golden"):
+        invoke("bundle", "activate", "tiny-3", "--config", config)
+    assert active(data) == "reference"
+
+
+def test_diff_tells_which_keys_differ_by_exit_status(site, tmp_path):
+    """0 for the same bundle, 1 and the keys for another."""
+    other = tmp_path / "other"
+    shutil.copytree(tiny_bundle(), other)
+    write_card(other, open_bundle(other).card | {"threshold": 0.123})
+    invoke("bundle", "diff", tiny_bundle(), tiny_bundle(), "--config", site[0])
+    text = invoke("bundle", "diff", tiny_bundle(), other, "--config", site[0], status=1)
+    assert "threshold" in text
+    assert "0.123" in text
+
+
+def test_show_prints_the_card(site):
+    """As it is on disk."""
+    text = invoke("bundle", "show", tiny_bundle(), "--config", site[0])
+    assert text == (tiny_bundle() / "card.toml").read_text()

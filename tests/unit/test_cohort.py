@@ -1,0 +1,108 @@
+"""Cohort tables: what is wrong is named, and no patient or file is in two folds."""
+
+import numpy as np
+import pytest
+
+from inference.cohort import (
+    Case,
+    check_duplicates,
+    check_leakage,
+    deal,
+    read_cohort,
+    with_digests,
+)
+from inference.errors import CohortError
+
+
+def write(folder, text, files=("a.png", "b.png")):
+    for name in files:
+        (folder / name).write_bytes(name.encode())
+    (folder / "cohort.csv").write_text(text)
+    return folder / "cohort.csv"
+
+
+def test_a_table_is_read_with_its_optional_columns(tmp_path):
+    """Paths are relative to the table; a byte-order mark does not matter."""
+    table = write(tmp_path, "\ufeffpath,label,patient,sex,age\na.png,1,p1,F,61\nb.png,0,p2,,\n")
+    one, two = read_cohort(table)
+    assert (one.path, one.label, one.sex, one.age, one.age_band) == (
+        tmp_path / "a.png",
+        1,
+        "F",
+        61.0,
+        "< 70",
+    )
+    assert (two.age, two.age_band, two.row) == (None, "", 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("path,label\na.png,1\n", "no column patient"),
+        ("path,label,patient\na.png,yes,p\n", "row 2, column label"),
+        ("path,label,patient\na.png,1,p\nc.png,0,q\n", "row 3, column path"),
+        ("path,label,patient\na.png,1,\n", "row 2, column patient"),
+        ("path,label,patient,age\na.png,1,p,old\n", "row 2, column age"),
+        ("path,label,patient\n", "no rows"),
+    ],
+)
+def test_what_is_wrong_is_named_by_row_and_column(tmp_path, text, said):
+    """So that a person can mend the table."""
+    with pytest.raises(CohortError, match=said):
+        read_cohort(write(tmp_path, text))
+
+
+def cases(count, patients, seed=0):
+    rng = np.random.default_rng(seed)
+    return [
+        Case(path=None, label=int(rng.random() < 0.4), patient=f"p{rng.integers(patients)}", row=i)
+        for i in range(count)
+    ]
+
+
+def test_folds_keep_patients_whole_and_outcomes_even():
+    """Three hundred ECGs of 120 patients: no patient in two folds, prevalence alike."""
+    some = cases(300, 120)
+    folds = deal(some)
+    check_leakage(some, folds)
+    labels = np.array([c.label for c in some])
+    shares = [labels[folds == f].mean() for f in range(5)]
+    assert max(shares) - min(shares) < 0.15
+    assert np.bincount(folds).min() > 45
+    assert (deal(some) == folds).all()
+
+
+def test_patients_who_share_a_file_stay_together():
+    """The same bytes under two patient numbers are one group."""
+    some = [
+        Case(None, i % 2, f"p{i}", digest="same" if i in (3, 20) else f"d{i}", row=i)
+        for i in range(40)
+    ]
+    folds = deal(some)
+    assert folds[3] == folds[20]
+    check_leakage(some, folds)
+
+
+def test_a_given_split_that_leaks_is_refused():
+    """One patient, and one file, in two folds: the rows are named."""
+    one = Case(None, 1, "p1", digest="x", row=2)
+    with pytest.raises(CohortError, match="rows 2 and 3 have the same patient"):
+        check_leakage([one, Case(None, 1, "p1", digest="y", row=3)], ["train", "test"])
+    with pytest.raises(CohortError, match="same file content"):
+        check_leakage([one, Case(None, 1, "p2", digest="x", row=3)], ["train", "test"])
+
+
+def test_duplicates_are_found_by_content(tmp_path):
+    """Two names, one content: counted; with two labels, refused."""
+    table = write(tmp_path, "path,label,patient\na.png,1,p\nb.png,1,p\n")
+    (tmp_path / "b.png").write_bytes(b"a.png")
+    assert check_duplicates(with_digests(read_cohort(table))) == 1
+    table.write_text("path,label,patient\na.png,1,p\nb.png,0,p\n")
+    with pytest.raises(CohortError, match="one file with two labels"):
+        check_duplicates(with_digests(read_cohort(table)))
+
+
+def test_too_few_patients_for_the_folds():
+    """Three patients do not fill five folds."""
+    with pytest.raises(CohortError, match="5 folds"):
+        deal([Case(None, i % 2, f"p{i}") for i in range(6)])

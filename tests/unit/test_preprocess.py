@@ -1,0 +1,148 @@
+"""The paper's four steps: what each does, and that none loses a trace."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.paper import heart
+
+from inference.errors import BundleError
+from inference.forms import Waveform
+from inference.preprocess import Recipe, drop_small, opening, preprocess
+from inference.render import panel
+from inference.tracings import cut
+
+
+def _panel(seed: int) -> np.ndarray:
+    return panel(cut(Waveform(heart(seed), 250.0)))
+
+
+def test_steps_have_the_stated_shapes_and_types():
+    """Four viewable images of the panel's size and a float input of the recipe's size."""
+    steps = preprocess(_panel(0), Recipe())
+    for image in (steps.binary, steps.denoised, steps.components, steps.opened):
+        assert image.shape == (500, 1000)
+        assert image.dtype == np.uint8
+        assert set(np.unique(image)) <= {0, 255}
+    assert steps.input.shape == (128, 256)
+    assert steps.input.dtype == np.float32
+    assert 0.0 <= steps.input.min() < steps.input.max() <= 1.0
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_no_trace_is_lost(seed):
+    """At least 99.5 % of a rendered trace's centre line survives within 1 px."""
+    tracings = cut(Waveform(heart(seed), 250.0))
+    hair = panel(tracings, stroke_mm=0.05, px_per_mm=4) < 250  # the centre line
+    opened = preprocess(panel(tracings), Recipe()).opened
+    near = cv2.dilate(opened, np.ones((3, 3), np.uint8)) > 0
+    assert (hair & near).sum() >= 0.995 * hair.sum()
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_steps_are_idempotent(seed):
+    """Binary form, components and opening change nothing that has been through them."""
+    once = preprocess(_panel(seed), Recipe())
+    again = preprocess(255 - once.opened, Recipe(denoise="none"))
+    assert np.array_equal(again.binary, once.opened)
+    assert np.array_equal(again.opened, opening(again.components, 2))
+    assert np.array_equal(opening(once.opened, 2), once.opened)
+    assert np.array_equal(drop_small(once.components, 64), once.components)
+
+
+def test_text_and_specks_go():
+    """Letters of 2.5 mm and specks leave nothing in the paper between the rows."""
+    drawn = np.full((500, 1000), 255, np.uint8)
+    drawn[300:302, 50:950] = 0
+    for n, letter in enumerate("IaVRLF123456mms"):
+        cv2.putText(drawn, letter, (60 + 40 * n, 100), cv2.FONT_HERSHEY_SIMPLEX, 0.45, 0, 2)
+    rng = np.random.default_rng(0)
+    for y, x in rng.integers(150, 280, (200, 2)):
+        drawn[y, x] = 0
+    steps = preprocess(drawn, Recipe())
+    assert steps.binary[:280].any()
+    assert not steps.components[:280].any()
+    assert steps.opened[300:302, 60:940].all()
+
+
+def test_components_are_counted_8_connected_and_in_mm2():
+    """A diagonal is one piece, and the area limit means the same at twice the resolution."""
+    for scale in (1, 2):
+        drawn = np.full((200 * scale, 400 * scale), 255, np.uint8)
+        side = 8 * scale
+        for n in range(4):  # four squares that touch at their corners: 16 mm2 together
+            drawn[n * side : (n + 1) * side, n * side : (n + 1) * side] = 0
+        drawn[-side:, -side:] = 0  # one alone: 4 mm2
+        recipe = Recipe(denoise="none", opening="none", min_component_mm2=4.5)
+        kept = preprocess(drawn, recipe, px_per_mm=4.0 * scale).components
+        assert (kept > 0).sum() == 4 * side * side
+
+
+@pytest.mark.parametrize("side", [2, 3, 4])
+def test_opening_is_the_union_of_the_squares_that_fit(side):
+    """No shift for even squares: each result pixel lies in a full square of the input."""
+    rng = np.random.default_rng(side)
+    drawn = np.where(rng.random((40, 60)) < 0.7, 255, 0).astype(np.uint8)
+    expected = np.zeros_like(drawn)
+    for y in range(40 - side + 1):
+        for x in range(60 - side + 1):
+            if drawn[y : y + side, x : x + side].all():
+                expected[y : y + side, x : x + side] = 255
+    inner = (slice(side, -side), slice(side, -side))
+    assert np.array_equal(opening(drawn, side)[inner], expected[inner])
+
+
+def test_a_blank_panel_shows_nothing():
+    """Otsu is not asked to split the noise of white paper."""
+    rng = np.random.default_rng(0)
+    blank = rng.integers(245, 256, (500, 1000)).astype(np.uint8)
+    assert preprocess(blank, Recipe()).input.max() == 0.0
+
+
+def test_polarity_light_is_the_inverse():
+    """A light trace on a dark ground gives the same input."""
+    drawn = _panel(3)
+    dark = preprocess(drawn, Recipe())
+    light = preprocess(255 - drawn, Recipe(polarity="light"))
+    assert np.array_equal(dark.input, light.input)
+
+
+def test_recipe_survives_its_table():
+    """A card's table and the recipe are the same thing."""
+    recipe = Recipe(binarise="fixed", denoise="none", input_height=224, input_width=224)
+    assert Recipe.from_table(recipe.to_table()) == recipe
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"sharpen": "on"},
+        {"binarise": "sauvola"},
+        {"fixed_level": 300},
+        {"min_component_mm2": -1.0},
+        {"binarise": "none"},
+        {"input_height": "tall"},
+    ],
+)
+def test_a_card_with_a_wrong_recipe_is_refused(table):
+    """Unknown keys and impossible values are a BundleError, not a surprise later."""
+    with pytest.raises(BundleError):
+        Recipe.from_table(table)
+
+
+def test_an_old_card_keeps_the_level_of_its_training():
+    """A card from before `least_level` means Otsu alone."""
+    table = Recipe().to_table()
+    del table["least_level"]
+    assert Recipe.from_table(table).least_level == 0
+
+
+def test_only_grey_panels():
+    """Colour and floats are refused by name."""
+    with pytest.raises(ValueError, match="uint8"):
+        preprocess(np.zeros((500, 1000, 3), np.uint8), Recipe())

@@ -1,0 +1,98 @@
+"""The runtimes agree with the network as torch computes it."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("torchvision")
+
+from support.bundles import random_network, tiny_bundle  # noqa: E402
+
+from inference.bundle import open_bundle  # noqa: E402
+from inference.errors import BundleError, RuntimeMissing  # noqa: E402
+from inference.runtime import choose, graph, load, probability  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    return open_bundle(tiny_bundle())
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    rng = np.random.default_rng(0)
+    return (rng.random((11, 1, 32, 64)) < 0.1).astype(np.float32)
+
+
+def test_fp32_openvino_built_from_the_weights_is_torch(bundle, inputs):
+    """Batch norm folded, eleven inputs in runs of eight: equal within 0.002."""
+    wanted = load(bundle, "torch").logits(inputs)
+    found = load(bundle, "openvino-fp32", threads=1).logits(inputs)
+    assert found.shape == (11,)
+    assert wanted.std() > 0.1
+    apart = np.abs(probability(found, bundle) - probability(wanted, bundle))
+    assert apart.max() <= 0.002
+
+
+@pytest.mark.parametrize(("sa_after", "gate"), [((), "multiply"), ((1, 4), "residual")])
+def test_every_form_of_the_network_is_built(sa_after, gate, inputs):
+    """No attention, and attention after layer 4 with the residual gate."""
+    import openvino as ov
+
+    network = random_network(sa_after=sa_after, gate=gate)
+    state = {k: v.numpy() for k, v in network.state_dict().items()}
+    model = graph.build(state, network.config)
+    compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    found = compiled(inputs)[0]
+    with torch.inference_mode():
+        wanted = network(torch.from_numpy(inputs)).numpy()
+    np.testing.assert_allclose(found, wanted, atol=1e-3, rtol=1e-3)
+
+
+def test_a_missing_tensor_is_named(bundle):
+    """Weights of another network do not build."""
+    weights = dict(bundle.weights())
+    del weights["layer3.2.conv2.weight"]
+    with pytest.raises(BundleError, match=r"layer3\.2\.conv2\.weight"):
+        graph.build(weights, bundle.network)
+
+
+def test_an_unknown_runtime_and_one_without_a_model(bundle):
+    """Both say what there is."""
+    with pytest.raises(RuntimeMissing, match="openvino-bf16"):
+        load(bundle, "tensorrt")
+    with pytest.raises(RuntimeMissing, match="int8"):
+        load(bundle, "openvino-int8")
+
+
+def test_auto_takes_only_what_was_measured_to_hold(bundle):
+    """Without any record of parity it is fp32."""
+    from dataclasses import replace
+
+    assert choose(replace(bundle, card={**bundle.card, "parity": {}})) == "openvino-fp32"
+    failed = {"openvino-bf16": {"holds": False}}
+    assert choose(replace(bundle, card={**bundle.card, "parity": failed})) == "openvino-fp32"
+
+
+def test_the_card_records_the_parity_of_each_runtime(bundle):
+    """Inputs, largest difference, changes of category, and whether the bound holds."""
+    fp32 = bundle.card["parity"]["openvino-fp32"]
+    assert fp32["holds"] is True
+    assert fp32["largest_difference"] <= 0.002
+    assert fp32["category_changes"] == 0
+    assert fp32["inputs"] == 12
+
+
+def test_wrong_shapes_are_refused(bundle):
+    """An input of another size is an error of the caller."""
+    with pytest.raises(ValueError, match="32, 64"):
+        load(bundle, "openvino-fp32").logits(np.zeros((1, 1, 64, 32), np.float32))
+
+
+def test_the_calibration_of_the_card_is_applied(bundle):
+    """sigmoid(2 x - 1) at x = 0.5 is one half."""
+    from dataclasses import replace
+
+    card = {**bundle.card, "calibration": {"slope": 2.0, "intercept": -1.0}}
+    assert probability(np.array([0.5]), replace(bundle, card=card)) == pytest.approx(0.5)
+    assert probability(np.array([0.0]), bundle) == pytest.approx(0.5)

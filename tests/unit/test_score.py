@@ -1,0 +1,123 @@
+"""Scoring files: waveforms and pages, refusals, golden self-test."""
+
+import io
+import shutil
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("torchvision")
+
+from PIL import Image
+from support.bundles import tiny_bundle
+
+from inference import guard
+from inference.bundle import open_bundle, write_card
+from inference.errors import BundleError, Undecodable, Unscorable
+from inference.forms import Tracings, Waveform
+from inference.render import page
+from inference.score import Scorer, self_test
+from inference.simulate import simulate
+
+
+@pytest.fixture(scope="module")
+def scorer():
+    return Scorer.load(tiny_bundle(), "openvino-fp32", threads=1)
+
+
+def png(pixels):
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG")
+    return out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def scored(scorer):
+    return scorer.score(png(page(simulate("normal", 7))), "image/png")
+
+
+def test_a_page_is_scored_with_its_images_and_timings(scored, scorer):
+    """Everything that the gateway keeps of a score is there."""
+    assert 0 < scored.probability < 1
+    assert scored.positive == (scored.probability >= scored.threshold)
+    assert scored.bundle == scorer.bundle.digest
+    assert (scored.model, scored.version, scored.runtime) == ("tiny", "1", "openvino-fp32")
+    assert not scored.validated
+    names = {"page", "panel", "binary", "denoised", "components", "opened", "input"}
+    assert set(scored.images) == names
+    assert scored.images["panel"].shape == (500, 1000)
+    assert scored.images["input"].shape == (32, 64)
+    assert all(image.dtype == np.uint8 for image in scored.images.values())
+    stages = {"decode", "find", "follow", "render", "preprocess", "infer"}
+    assert set(scored.timings_ms) == stages
+    assert scored.guard["leads"] == 12
+    assert scored.guard["source"] == "page"
+
+
+def test_the_same_file_gives_the_same_score(scorer, scored):
+    """Bit for bit."""
+    again = scorer.score(png(page(simulate("normal", 7))), "image/png")
+    assert again.logit == scored.logit
+
+
+def test_a_page_and_its_waveform_look_alike(scorer):
+    """The input drawn from the page is the input drawn from the waveform, nearly everywhere."""
+    wave = simulate("stemi-anterior", 3)
+    from inference.forms import Picture
+
+    one = scorer.prepare(wave).steps.opened > 0
+    other = scorer.prepare(Picture(page(wave))).steps.opened > 0
+    shared = (one & other).sum() / (one | other).sum()
+    assert shared > 0.6
+
+
+def test_garbage_and_a_blank_page_are_refused_and_the_next_ecg_works(scorer, scored):
+    """Errors with a reason, no state left behind."""
+    with pytest.raises(Undecodable):
+        scorer.score(b"not an ECG at all")
+    with pytest.raises(Unscorable) as caught:
+        scorer.score(png(np.full((800, 1100, 3), 255, np.uint8)))
+    assert caught.value.reason
+    again = scorer.score(png(page(simulate("normal", 7))))
+    assert again.logit == scored.logit
+
+
+def test_a_golden_score_that_is_not_reproduced_stops_the_loading(tmp_path):
+    """The card states logits; a bundle whose weights give others is not used."""
+    shutil.copytree(tiny_bundle(), tmp_path / "tiny")
+    card = dict(open_bundle(tmp_path / "tiny").card)
+    logits = [value + 3 for value in card["golden"]["logits"]]
+    write_card(tmp_path / "tiny", card | {"golden": {"logits": logits}})
+    with pytest.raises(BundleError, match="golden"):
+        Scorer.load(tmp_path / "tiny", "openvino-fp32", threads=1)
+
+
+def test_the_self_test_gives_the_difference(scorer):
+    """Far below the bound on the machine that built the bundle."""
+    assert self_test(scorer) <= 0.002
+
+
+def test_too_few_leads_are_not_scored():
+    """Ten leads of twelve, eleven needed."""
+    leads = np.zeros((12, 625), np.float32)
+    leads[3:5] = np.nan
+    with pytest.raises(Unscorable, match="10 of 12"):
+        guard.check_leads(Tracings(leads, np.zeros(2500, np.float32), 250.0), {"min_leads": 11})
+
+
+def test_an_input_far_from_the_training_inputs_is_not_scored():
+    """A page full of ink, against a guard fitted on thin traces."""
+    rng = np.random.default_rng(2)
+    inputs = (rng.random((40, 32, 64)) < 0.05).astype(np.float32)
+    table = guard.fit(inputs)
+    assert guard.check(inputs[0], table) < table["bound"]
+    with pytest.raises(Unscorable, match="out-of-domain"):
+        guard.check(np.full((32, 64), 0.6, np.float32), table)
+
+
+def test_a_waveform_that_is_too_short_is_unscorable(scorer):
+    """Three seconds fill no page."""
+    short = Waveform(simulate("normal", 1, seconds=3.0).samples_mv, 500.0)
+    with pytest.raises(Unscorable, match="too-short"):
+        scorer.prepare(short)

@@ -1,0 +1,344 @@
+"""One ECG in the worker: every way in which it can end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import cv2
+import numpy as np
+import pytest
+from support.arrivals import PATIENT, take
+
+from gateway.delivery.destination import Destination
+from gateway.delivery.prepare import ResultSite
+from gateway.ecg import DeliveryState, Encounter, State
+from gateway.errors import OutOfResources, StoreUnavailable
+from gateway.hl7.oru import Sender
+from gateway.policy import Mode
+from gateway.scoring import Terms, png, score_one
+from gateway.store import Store, open_store
+from inference.errors import Undecodable, Unscorable
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+RGB = np.dstack([np.full((4, 5), value, np.uint8) for value in (255, 128, 0)])
+
+
+@dataclass
+class Scored:
+    """What a model says."""
+
+    probability: float = 0.6
+    logit: float = 0.4
+    threshold: float = 0.5
+    positive: bool = True
+    model: str = "EIANet"
+    version: str = "0"
+    bundle: str = "b" * 64
+    runtime: str = "openvino-int8"
+    validated: bool = False
+    images: dict[str, Any] = field(default_factory=lambda: {"page": RGB, "panel": RGB[..., 0]})
+    guard: dict[str, Any] = field(default_factory=lambda: {"ink": 0.1})
+    timings_ms: dict[str, float] = field(default_factory=lambda: {"decode": 1.0})
+
+
+class FakeScorer:
+    """Says or raises what it was given, and notes what it was asked."""
+
+    def __init__(self, answer: Scored | Exception) -> None:
+        self.answer = answer
+        self.asked: list[tuple[bytes, str]] = []
+
+    def score(self, content: bytes, media_type: str) -> Scored:
+        self.asked.append((content, media_type))
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = open_store(f"sqlite:///{tmp_path / 'x.sqlite3'}", tmp_path / "blobs", now=lambda: NOW)
+    yield opened
+    opened.close()
+
+
+def terms(mode: Mode = Mode.SHADOW, threshold: float | None = None, **changes: Any) -> Terms:
+    """Give a site with one test destination."""
+    ehr = Destination("ehr", "127.0.0.1", 1, test=True)
+    site = ResultSite(1, mode, Sender("ECG-GATEWAY", "HOSPITAL"), (ehr,), 3600.0, **changes)
+    return Terms(site, threshold)
+
+
+def score(store: Store, ecg_id: str, answer: Scored | Exception, **options: Any) -> FakeScorer:
+    """Score one ECG with a model that answers so."""
+    scorer = FakeScorer(answer)
+    values = {"site": terms(), "owner": "w", "lease_s": 60, "now": lambda: NOW, **options}
+    score_one(ecg_id, store=store, scorer=scorer, **values)
+    return scorer
+
+
+def test_scored_and_told(store: Store):
+    """Score, delivery and pictures are kept, and the courier is woken once."""
+    woken: list[int] = []
+    ecg_id = take(store).ecg_id
+    scorer = score(store, ecg_id, Scored(), wake_couriers=lambda: woken.append(1))
+    row = store.ecgs.get(ecg_id)
+    assert scorer.asked == [(b"an ecg", "application/dicom")]
+    assert (row.state, row.reason) == (State.SCORED, "")
+    assert row.score is not None
+    assert (row.score.probability, row.score.positive, row.score.threshold) == (0.6, True, 0.5)
+    assert row.guard == {"ink": 0.1}
+    (told,) = store.deliveries.of_ecg(ecg_id)
+    assert (told.destination, told.kind, told.alert) == ("ehr", "alert", True)
+    assert b"ORU^R01" in store.blobs.get(told.payload)
+    assert woken == [1]
+
+
+def test_pictures_come_back_as_they_were(store: Store):
+    """Images are kept as PNG, RGB in the right order, grey as grey."""
+    ecg_id = take(store).ecg_id
+    score(store, ecg_id, Scored())
+    images = store.ecgs.get(ecg_id).images
+    assert set(images) == {"page", "panel"}
+    data = np.frombuffer(store.blobs.get(images["page"]), np.uint8)
+    page = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    assert np.array_equal(page[..., ::-1], RGB)
+
+
+def test_the_courier_does_not_wait_for_pictures(store: Store):
+    """When the courier is woken the deliveries are there and the pictures are not yet."""
+    ecg_id = take(store).ecg_id
+    seen: list[Any] = []
+    score(
+        store,
+        ecg_id,
+        Scored(),
+        wake_couriers=lambda: seen.append(store.ecgs.get(ecg_id).images),
+    )
+    assert seen == [{}]
+
+
+def test_a_picture_that_cannot_be_kept_harms_no_score(store: Store):
+    """The score stands when an image is none."""
+    ecg_id = take(store).ecg_id
+    score(store, ecg_id, Scored(images={"page": np.zeros((0, 0), np.uint8)}))
+    assert store.ecgs.get(ecg_id).state is State.SCORED
+
+
+def test_site_threshold_decides(store: Store):
+    """The site's threshold replaces the bundle's, and is what the score says was applied."""
+    ecg_id = take(store).ecg_id
+    score(store, ecg_id, Scored(), site=terms(threshold=0.7))
+    told = store.ecgs.get(ecg_id).score
+    assert told is not None
+    assert (told.positive, told.threshold) == (False, 0.7)
+    assert store.deliveries.of_ecg(ecg_id)[0].kind == "result"
+
+
+def test_the_site_completes_what_the_source_left_out(store: Store):
+    """Issuer and time zone that the source did not name are the site's, also against ADT."""
+    other = type(PATIENT)(id="P1", id_authority="ELSEWHERE", family="Other")
+    store.encounters.put("P1", "ELSEWHERE", Encounter("V1"), NOW, other)
+    store.encounters.put("P1", "HOSP", Encounter("V2"), NOW - timedelta(hours=1), PATIENT)
+    site = terms(authority="HOSP", zone=ZoneInfo("America/New_York"))
+    ecg_id = take(store, acquired_at=datetime(2026, 3, 1, 6, 45)).ecg_id
+    score(store, ecg_id, Scored(), site=site)
+    (told,) = store.deliveries.of_ecg(ecg_id)
+    message = store.blobs.get(told.payload)
+    assert b"|P1^^^HOSP^PI|" in message
+    assert b"|20260301064500-0500|" in message
+    assert told.expires_at == datetime(2026, 3, 1, 12, 45, tzinfo=UTC)
+    assert store.ecgs.get(ecg_id).encounter == Encounter("V2")
+    assert store.ecgs.get(ecg_id).patient == PATIENT
+
+
+def test_with_nobody_to_tell_it_stays_scored(store: Store):
+    """Mode off: the score is kept, nothing is sent and no courier is woken."""
+    woken: list[int] = []
+    ecg_id = take(store).ecg_id
+    score(store, ecg_id, Scored(), site=terms(Mode.OFF), wake_couriers=lambda: woken.append(1))
+    assert store.ecgs.get(ecg_id).state is State.SCORED
+    assert store.deliveries.of_ecg(ecg_id) == []
+    assert store.ecgs.events(ecg_id)[-1].what == "nobody told"
+    assert woken == []
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (Unscorable("no-grid", "no grid was found"), "no-grid"),
+        (Undecodable("not a file"), "undecodable"),
+    ],
+)
+def test_unscorable_is_told_as_such(store: Store, error: Exception, reason: str):
+    """An ECG that must not be judged has its own result, which is not a score."""
+    ecg_id = take(store).ecg_id
+    score(store, ecg_id, error)
+    row = store.ecgs.get(ecg_id)
+    assert (row.state, row.reason, row.score) == (State.UNSCORABLE, reason, None)
+    (told,) = store.deliveries.of_ecg(ecg_id)
+    assert (told.kind, told.alert) == ("unscorable", False)
+
+
+def test_unscorable_is_not_told_where_the_site_says_so(store: Store):
+    """The site may keep unscorable ones to itself."""
+    ecg_id = take(store).ecg_id
+    score(store, ecg_id, Unscorable("blank", "x"), site=terms(unscorable_results=False))
+    assert store.ecgs.get(ecg_id).state is State.UNSCORABLE
+    assert store.deliveries.of_ecg(ecg_id) == []
+
+
+def test_another_patient_in_adt_quarantines(store: Store):
+    """Header and ADT disagree: nothing is scored, nothing is told, the reason names the field."""
+    other = type(PATIENT)(id="P1", family="Other", birth_date="19500101")
+    store.encounters.put("P1", "", Encounter("V1"), NOW, other)
+    ecg_id = take(store).ecg_id
+    scorer = score(store, ecg_id, Scored())
+    row = store.ecgs.get(ecg_id)
+    assert (row.state, row.reason) == (State.QUARANTINED, "patient-mismatch-family")
+    assert scorer.asked == []
+    assert store.deliveries.of_ecg(ecg_id) == []
+
+
+def test_visit_goes_with_the_result(store: Store):
+    """The visit of ECG time is kept on the row and said in PV1-19."""
+    store.encounters.put("P1", "", Encounter("V77", "E", "ED"), NOW, PATIENT)
+    ecg_id = take(store).ecg_id
+    score(store, ecg_id, Scored())
+    assert store.ecgs.get(ecg_id).encounter == Encounter("V77", "E", "ED")
+    assert b"V77" in store.blobs.get(store.deliveries.of_ecg(ecg_id)[0].payload)
+
+
+def test_an_error_is_tried_again_and_then_held(store: Store):
+    """Any other error releases the ECG; after the last attempt it is failed, by class name."""
+    ecg_id = take(store).ecg_id
+    secret = ValueError("Anna Test, born 1950")
+    for attempt in (1, 2):
+        score(store, ecg_id, secret)
+        row = store.ecgs.get(ecg_id)
+        assert (row.state, row.attempts) == (State.RECEIVED, attempt)
+    score(store, ecg_id, secret)
+    row = store.ecgs.get(ecg_id)
+    assert (row.state, row.reason) == (State.FAILED, "ValueError")
+    assert "Anna" not in str(store.ecgs.events(ecg_id))
+    assert store.deliveries.of_ecg(ecg_id) == []
+
+
+def test_an_ecg_that_kills_its_workers_is_held(store: Store):
+    """After as many dead workers as attempts are allowed nobody tries again."""
+    ecg_id = take(store).ecg_id
+    for _ in range(3):
+        store.ecgs.claim(ecg_id, "dead", -1)
+    scorer = score(store, ecg_id, Scored())
+    assert scorer.asked == []
+    row = store.ecgs.get(ecg_id)
+    assert (row.state, row.reason) == (State.FAILED, "worker-died")
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("x"), OutOfResources("x")])
+def test_trouble_of_the_gateway_is_not_the_ecgs_fault(store: Store, error: Exception):
+    """A full disk gives the ECG back without counting, however often it happens."""
+    ecg_id = take(store).ecg_id
+    for _ in range(5):
+        with pytest.raises(type(error)):
+            score(store, ecg_id, error)
+    row = store.ecgs.get(ecg_id)
+    assert (row.state, row.attempts) == (State.RECEIVED, 0)
+
+
+def test_an_outcome_that_cannot_be_written_is_not_the_ecgs_fault(store: Store):
+    """A store that fails at the commit gives the ECG back without counting."""
+    ecg_id = take(store).ecg_id
+
+    def fail(*_: object) -> bool:
+        raise StoreUnavailable("x")
+
+    finish, store.ecgs.finish = store.ecgs.finish, fail  # type: ignore[method-assign]
+    for _ in range(5):
+        with pytest.raises(StoreUnavailable):
+            score(store, ecg_id, Scored())
+    row = store.ecgs.get(ecg_id)
+    assert (row.state, row.attempts) == (State.RECEIVED, 0)
+    store.ecgs.finish = finish  # type: ignore[method-assign]
+    score(store, ecg_id, Scored())
+    assert store.ecgs.get(ecg_id).state is State.SCORED
+
+
+def test_an_ecg_whose_bytes_are_lost_is_held(store: Store):
+    """A blob that is gone is shown to a person at once, instead of being looked for for ever."""
+    receipt = take(store)
+    store.blobs.path(store.ecgs.get(receipt.ecg_id).digest).unlink()
+    score(store, receipt.ecg_id, Scored())
+    row = store.ecgs.get(receipt.ecg_id)
+    assert (row.state, row.reason) == (State.FAILED, "original-lost")
+
+
+def test_what_was_accepted_is_told_from_the_reserve(store: Store, tmp_path: Path):
+    """With the disk reserve reached, results still leave; only pictures are left out."""
+    ecg_id = take(store).ecg_id
+    full = open_store(
+        f"sqlite:///{tmp_path / 'x.sqlite3'}", tmp_path / "blobs", disk_reserve_mb=10**9
+    )
+    score(full, ecg_id, Scored())
+    full.close()
+    row = store.ecgs.get(ecg_id)
+    assert (row.state, row.images) == (State.SCORED, {})
+    assert len(store.deliveries.of_ecg(ecg_id)) == 1
+
+
+def test_what_is_held_or_done_is_left_alone(store: Store):
+    """A second wake-up for the same ECG scores nothing and tells nothing."""
+    ecg_id = take(store).ecg_id
+    score(store, ecg_id, Scored())
+    assert score(store, ecg_id, Scored()).asked == []
+    assert len(store.deliveries.of_ecg(ecg_id)) == 1
+    held = take(store, "dicom:held").ecg_id
+    store.ecgs.claim(held, "other", 60)
+    assert score(store, held, Scored()).asked == []
+    assert score(store, "0" * 32, Scored()).asked == []
+
+
+def test_a_worker_that_lost_its_lease_tells_nothing(store: Store):
+    """While it scored, another took over: its outcome is dropped, the courier is not woken."""
+    ecg_id = take(store).ecg_id
+    woken: list[int] = []
+
+    class Slow(FakeScorer):
+        def score(self, content: bytes, media_type: str) -> Scored:
+            store.ecgs.claim(ecg_id, "other", 60)
+            return super().score(content, media_type)
+
+    score_one(
+        ecg_id,
+        store=store,
+        scorer=Slow(Scored()),
+        site=terms(),
+        owner="w",
+        lease_s=-1,
+        wake_couriers=lambda: woken.append(1),
+        now=lambda: NOW,
+    )
+    assert store.ecgs.held() == [(ecg_id, "other")]
+    assert store.deliveries.of_ecg(ecg_id) == []
+    assert woken == []
+
+
+def test_scoring_again_after_a_crash_says_the_same(store: Store):
+    """MSH-10 and OBR-3 of a second try are those of the first, so nobody is alerted twice."""
+    ecg_id = take(store).ecg_id
+    score(store, ecg_id, Scored())
+    (told,) = store.deliveries.of_ecg(ecg_id)
+    assert told.state is DeliveryState.PENDING
+    assert told.control_id.encode() in store.blobs.get(told.payload)
+    assert told.filler == ecg_id
+
+
+def test_png_refuses_what_is_no_image():
+    """An array without pixels is an error, not an empty file."""
+    with pytest.raises((ValueError, cv2.error)):
+        png(np.zeros((0, 0), np.uint8))
