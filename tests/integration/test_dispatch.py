@@ -68,7 +68,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def start(redis_server: RedisServer, tmp_path: Path) -> Iterator[Callable[..., Worker]]:
-    """Start workers on the test's broker and store; all are killed at the end."""
+    """Start workers on the test's broker and store; what still runs at the end is aborted."""
     started: list[Worker] = []
 
     def start(name: str = "work-1", url: str | None = None, **environment: str) -> Worker:
@@ -80,7 +80,7 @@ def start(redis_server: RedisServer, tmp_path: Path) -> Iterator[Callable[..., W
     yield start
     for worker in started:
         if worker.process.poll() is None:
-            worker.end(signal.SIGKILL)
+            worker.end(signal.SIGABRT)  # a failed test then shows where its threads were
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ It scores with a fake model that takes `SCORE_MS` and writes one line per event 
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import sys
 import threading
@@ -27,7 +28,8 @@ def say(*words: object) -> None:
 
 
 def main(broker_url: str, database_url: str, blobs: str, name: str) -> None:
-    """Work until SIGTERM."""
+    """Work until SIGTERM; SIGABRT tells where each thread was."""
+    faulthandler.enable()
     store = open_store(database_url, Path(blobs))
     wakeups = Wakeups(broker_url)
     owner = make_owner(name)
