@@ -188,9 +188,9 @@ def test_broker_killed_and_emptied(
             redis_server.kill()
     redis_server.start()
     wait_until(all_scored(store, 50), "all 50 are scored")
+    assert [worker.end() for worker in workers] == [0, 0]
     scored = [line for worker in workers for line in worker.lines if line.startswith("scored")]
     assert len(scored) == len(set(scored)) == 50
-    assert [worker.end() for worker in workers] == [0, 0]
 
 
 def test_a_worker_waits_for_its_broker(
