@@ -16,6 +16,9 @@ from kombu.transport import redis, virtual
 TASK = "ecg.score"
 QUEUE = "ecg.score"
 
+_REPLY_S = 10.0
+"""A broker silent for so long is taken for lost: a frozen one, or a line cut without a word."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -146,7 +149,11 @@ def _careful(score: Callable[[str], None]) -> Callable[[str], None]:
 def _transport_options(broker_url: str, visibility_timeout_s: float) -> dict[str, Any]:
     if not broker_url.startswith(("redis", "unix", "valkey")):
         return {}
-    options: dict[str, Any] = {"visibility_timeout": visibility_timeout_s}
+    options: dict[str, Any] = {
+        "visibility_timeout": visibility_timeout_s,
+        "socket_timeout": _REPLY_S,
+        "health_check_interval": round(_REPLY_S),
+    }
     if "socket:" not in broker_url.partition("//")[0]:
         options.update(socket_connect_timeout=1.0, socket_keepalive=True)
     return options

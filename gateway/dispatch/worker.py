@@ -18,7 +18,9 @@ from gateway.dispatch.sweeper import Sweeper
 def run_worker(app: Celery, sweeper: Sweeper, ready: Callable[[], None], name: str) -> None:
     """Take wake-ups until SIGTERM or SIGINT; the task at hand is finished first.
 
-    Must be called from the main thread. A broker that is away is waited for.
+    Must be called from the main thread. A broker that is away is waited for. Sweeping begins when
+    the worker is ready: without a broker nobody can be woken, and Celery starts up alone, without
+    a second thread that imports and connects at the same time.
 
     Args:
         app: made by `make_app` with a `score` function.
@@ -26,6 +28,13 @@ def run_worker(app: Celery, sweeper: Sweeper, ready: Callable[[], None], name: s
         ready: called once, when the first connection to the broker stands.
         name: node name, unique among the workers, e.g. `work-1@host`.
     """
+    stop = threading.Event()
+    sweeping = threading.Thread(target=sweeper.run, args=(stop,), name="sweeper", daemon=True)
+
+    def begin(_consumer: Any) -> None:
+        sweeping.start()
+        ready()
+
     worker = app.WorkController(
         hostname=name,
         pool_cls="solo",
@@ -33,17 +42,15 @@ def run_worker(app: Celery, sweeper: Sweeper, ready: Callable[[], None], name: s
         without_gossip=True,
         without_mingle=True,
         without_heartbeat=True,
-        ready_callback=lambda _consumer: ready(),
+        ready_callback=begin,
     )
-    stop = threading.Event()
-    sweeping = threading.Thread(target=sweeper.run, args=(stop,), name="sweeper", daemon=True)
     previous = {number: signal.signal(number, _ask_to_stop) for number in _STOPPERS}
-    sweeping.start()
     try:
         worker.start()
     finally:
         stop.set()
-        sweeping.join(5)
+        if sweeping.is_alive():
+            sweeping.join(5)
         state.should_stop = None
         for number, handler in previous.items():
             signal.signal(number, handler)

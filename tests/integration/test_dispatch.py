@@ -207,6 +207,14 @@ def test_a_worker_waits_for_its_broker(
     wait_until(all_scored(store, 1), "it works")
 
 
+@pytest.mark.slow
+def test_a_silent_broker_is_a_lost_broker(redis_server: RedisServer, wakeups: Wakeups):
+    """A broker that keeps its connections and says nothing holds nobody for ever."""
+    assert wakeups.backlog() == 0
+    redis_server.freeze()
+    assert wakeups.backlog() is None
+
+
 def test_publishing_never_waits(redis_server: RedisServer):
     """With the broker away a listener's wake-up returns at once, and comes when it is back."""
     redis_server.kill()

@@ -63,6 +63,11 @@ class RedisServer:
             self._process.wait()
             self._process = None
 
+    def freeze(self) -> None:
+        """Stop it without closing a connection, as a lost network does; `kill` still ends it."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
     def _answers(self) -> bool:
         try:
             with self._connect() as line:
