@@ -16,7 +16,8 @@ from inference.train import Progress, Run
 def main() -> None:
     """Train, or go on from the checkpoint in RUN."""
     given = _options()
-    parts = recipe.split(given.data / "ptbxl", given.test_fold)
+    folder = given.data / "ptbxl"
+    parts = recipe.pretraining(folder) if given.pretrain else recipe.split(folder, given.test_fold)
     height, _, width = given.size.partition("x")
     config = recipe.config(
         given.epochs,
@@ -43,6 +44,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--start", default="", help="safetensors to start from, of any size")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--test-fold", type=int, default=0)
+    parser.add_argument("--pretrain", action="store_true", help="on what no fold of `raw` holds")
     return parser.parse_args()
 
 

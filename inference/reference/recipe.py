@@ -55,6 +55,21 @@ def split(folder: Path, test_fold: int = 0) -> Split:
     )
 
 
+def pretraining(folder: Path) -> Split:
+    """Give the records that no fold of `raw` holds: one start for the networks of all folds.
+
+    PTB-XL's `train` trains, `val` validates. Of `raw` only the leads' amplitudes are used, which
+    the z-scored records lack; no label and no course of a lead.
+    """
+    records = [r for r in ptbxl.read(folder) if usable(r)]
+    scales = ptbxl.lead_scales(records)
+    return Split(
+        training=[PtbxlSource(r, scales, INJURED) for r in records if r.part == "train"],
+        validation=[PtbxlSource(r, scales) for r in records if r.part == "val"],
+        test=[],
+    )
+
+
 def plan(parts: Split) -> Plan:
     """Give the training plan of a split."""
     return Plan(parts.training, parts.validation, CLASSES, MEASURES)
