@@ -2,14 +2,14 @@
 
 The rules, in the order in which they apply:
 
-1. Mode `off` tells nobody.
+1. Mode `off` tells nobody, and what waits to be told when a site switches to it is held.
 2. A result is *live* only when the bundle is validated at this site, the mode is `canary` or
    `live` and the source was not a test sender. Everything else reaches destinations marked `test`
    alone, under MSH-11 `T`.
 3. A positive score is an *alert* while its ECG is younger than the deadline; older ones are filed
    as plain results (promise 5). In mode `canary` live destinations get plain results only.
-4. An ECG that could not be scored has its own kind of result and is never an alert and never
-   negative (promise 4).
+4. An ECG that could not be scored, by its own fault or by ours, has its own kind of result and is
+   never an alert and never negative (promise 4).
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class Kind(StrEnum):
     RESULT = "result"
     ALERT = "alert"
     UNSCORABLE = "unscorable"
+    UNSCORED = "unscored"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class Finding:
         test_source: the sender marked it as not live (HL7 MSH-11 `T` or `D`).
         acquired_at: acquisition time; naive means this machine's own zone, None means unknown.
         received_at: when it arrived, UTC-aware.
+        failed: there is no score because the gateway failed, not because the ECG is unscorable.
     """
 
     positive: bool | None
@@ -82,6 +84,7 @@ class Finding:
     test_source: bool
     acquired_at: datetime | None
     received_at: datetime
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,7 @@ class Tell:
 
     Attributes:
         destination: its name.
-        kind: result, alert or unscorable.
+        kind: what it is told.
         live: MSH-11 is `P` when true, else `T`.
         late: the score is positive, but its ECG is older than the deadline.
         expires_at: when an alert turns stale, UTC-aware; None for what never expires.
@@ -130,21 +133,35 @@ def decide(finding: Finding, policy: Policy, now: datetime) -> list[Tell]:
     Returns:
         One `Tell` per destination that is told, in the site's order.
     """
-    if policy.mode is Mode.OFF or (finding.positive is None and not policy.unscorable_results):
+    if finding.positive is None and not policy.unscorable_results:
         return []
-    live = finding.validated and not finding.test_source and policy.mode in {Mode.CANARY, Mode.LIVE}
-    reached = [target for target in policy.targets if live or target.test]
-    return [_tell(target, finding, policy, now, live=live) for target in reached]
+    genuine = finding.validated and not finding.test_source
+    return [
+        _tell(target, finding, policy, now)
+        for target in policy.targets
+        if (genuine or target.test) and reaches(policy.mode, test=target.test)
+    ]
 
 
-def _tell(target: Target, finding: Finding, policy: Policy, now: datetime, *, live: bool) -> Tell:
-    live = live and not target.test
+def reaches(mode: Mode, *, test: bool) -> bool:
+    """Tell whether results go to a live or a test destination at all in this mode."""
+    return mode is not Mode.OFF and (test or mode is not Mode.SHADOW)
+
+
+def interrupts(mode: Mode, *, test: bool) -> bool:
+    """Tell whether alerts go there as alerts, and not as plain results."""
+    return reaches(mode, test=test) and (test or mode is not Mode.CANARY)
+
+
+def _tell(target: Target, finding: Finding, policy: Policy, now: datetime) -> Tell:
+    live = not target.test
+    if finding.positive is None:
+        return Tell(target.name, Kind.UNSCORED if finding.failed else Kind.UNSCORABLE, live)
     if not finding.positive:
-        kind = Kind.UNSCORABLE if finding.positive is None else Kind.RESULT
-        return Tell(target.name, kind, live)
+        return Tell(target.name, Kind.RESULT, live)
     deadline = stale_at(finding, policy.deadline_s)
     if now >= deadline:
         return Tell(target.name, Kind.RESULT, live, late=True)
-    if policy.mode is Mode.CANARY and not target.test:
+    if not interrupts(policy.mode, test=target.test):
         return Tell(target.name, Kind.RESULT, live)
     return Tell(target.name, Kind.ALERT, live, expires_at=deadline)

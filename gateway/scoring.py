@@ -3,9 +3,11 @@
     claimed ──> ADT says another patient ───> quarantined
        ├──> Unscorable, Undecodable ────────> unscorable, told as policy says
        ├──> scored ─────────────────────────> scored, told as policy says
-       ├──> its original bytes are lost ────> failed
+       ├──> its original bytes are lost ────> failed, told as policy says
        ├──> the gateway's own trouble ──────> released, not counted
-       └──> any other error ────────────────> released, or failed after so many attempts
+       └──> any other error ────────────────> released; after so many attempts failed and told
+
+Of a quarantined ECG nobody is told: any message would name a patient, and which one is in doubt.
 
 The pictures are kept after the courier was woken: they cost more than the score, and nobody's
 alert waits for them.
@@ -30,7 +32,7 @@ from gateway import failpoints
 from gateway.delivery.prepare import ResultSite, Verdict, prepare
 from gateway.ecg import Score, State
 from gateway.errors import BlobLost, OutOfResources, StoreUnavailable
-from gateway.identity import find_visit
+from gateway.identity import Visit, find_visit
 from gateway.store import EcgRow, NewDelivery, Outcome, Store
 from inference.errors import Undecodable, Unscorable
 
@@ -86,10 +88,21 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
+class _Job:
+    """One claimed ECG and what is needed to bring it to an outcome."""
+
+    ecg: EcgRow
+    store: Store
+    scorer: Scorer
+    site: Terms
+    now: Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True)
 class _Result:
     outcome: Outcome
-    deliveries: Sequence[NewDelivery]
-    draw: Draw
+    deliveries: Sequence[NewDelivery] = ()
+    draw: Draw = dict
 
 
 def score_one(
@@ -124,23 +137,15 @@ def score_one(
     ecg = store.ecgs.claim(ecg_id, owner, lease_s)
     if ecg is None:
         return
+    job = _Job(ecg, store, scorer, site, now)
     try:
-        if ecg.attempts > max_attempts:  # the workers that tried died of it
-            result = _held(State.FAILED, "worker-died")
-        else:
-            result = _work(ecg, store, scorer, site, now)
-        failpoints.hit("worker.mid_score")
-    except BlobLost:  # for ever: later is no better
-        result = _held(State.FAILED, "original-lost")
+        result = _attempt(job, max_attempts)
     except (StoreUnavailable, OutOfResources) as error:
         store.ecgs.release(ecg.id, owner, type(error).__name__, counted=False)
         raise
     except Exception as error:
-        _log.error("scoring failed", ecg=ecg.id, attempt=ecg.attempts, error=error)
-        if ecg.attempts < max_attempts:
-            store.ecgs.release(ecg.id, owner, type(error).__name__)
-            return
-        result = _held(State.FAILED, type(error).__name__)
+        store.ecgs.release(ecg.id, owner, type(error).__name__)
+        return
     if not _finish(ecg.id, owner, result, store):
         _log.warning("lease lost", ecg=ecg.id)
         return
@@ -160,24 +165,73 @@ def _finish(ecg_id: str, owner: str, result: _Result, store: Store) -> bool:
         raise
 
 
-def _held(state: State, reason: str) -> _Result:
-    """Give a result that nobody is told of: it waits for a person."""
-    return _Result(Outcome(state, reason), [], dict)
+def _attempt(job: _Job, max_attempts: int) -> _Result:
+    """Bring an ECG to its outcome.
+
+    Raises:
+        StoreUnavailable, OutOfResources: the gateway's own trouble.
+        Exception: something else went wrong, and an attempt is left.
+    """
+    if job.ecg.attempts > max_attempts:  # the workers that tried died of it
+        return _failed(job, "worker-died")
+    try:
+        result = _work(job)
+        failpoints.hit("worker.mid_score")
+    except BlobLost:  # for ever: later is no better
+        return _failed(job, "original-lost")
+    except (StoreUnavailable, OutOfResources):
+        raise
+    except Exception as error:
+        _log.error("scoring failed", ecg=job.ecg.id, attempt=job.ecg.attempts, error=error)
+        if job.ecg.attempts < max_attempts:
+            raise
+        return _failed(job, type(error).__name__)
+    return result
 
 
-def _work(
-    ecg: EcgRow, store: Store, scorer: Scorer, site: Terms, now: Callable[[], datetime]
-) -> _Result:
-    visit = find_visit(site.results.completed(ecg), store.encounters)
+def _work(job: _Job) -> _Result:
+    visit = _visit(job)
     if visit.disagreement:
-        return _held(State.QUARANTINED, f"patient-mismatch-{visit.disagreement}")
-    state, verdict, draw, guard = _judge(store.blobs.get(ecg.digest), ecg, scorer, site)
-    keep = partial(store.blobs.put, into_reserve=True)
-    deliveries = prepare(ecg, verdict, visit.encounter, site.results, keep=keep, now=now())
+        return _quarantined(visit)
+    content = job.store.blobs.get(job.ecg.digest)
+    state, verdict, draw, guard = _judge(content, job.ecg, job.scorer, job.site)
     outcome = Outcome(
         state, verdict.reason, score=verdict.score, guard=guard, encounter=visit.encounter
     )
-    return _Result(outcome, deliveries, draw)
+    return _Result(outcome, _told(job, verdict, visit), draw)
+
+
+def _failed(job: _Job, reason: str) -> _Result:
+    """Give an ECG up and say so, because silence could be taken for a negative.
+
+    What made it fail may also keep its message from being built; then it is held untold.
+    """
+    outcome = Outcome(State.FAILED, reason)
+    verdict = Verdict(None, reason, job.site.validated, failed=True)
+    try:
+        visit = _visit(job)
+        if visit.disagreement:
+            return _quarantined(visit)
+        return _Result(outcome, _told(job, verdict, visit))
+    except (StoreUnavailable, OutOfResources):
+        raise
+    except Exception as error:
+        _log.error("failure not told", ecg=job.ecg.id, error=error)
+        return _Result(outcome)
+
+
+def _visit(job: _Job) -> Visit:
+    return find_visit(job.site.results.completed(job.ecg), job.store.encounters)
+
+
+def _quarantined(visit: Visit) -> _Result:
+    return _Result(Outcome(State.QUARANTINED, f"patient-mismatch-{visit.disagreement}"))
+
+
+def _told(job: _Job, verdict: Verdict, visit: Visit) -> list[NewDelivery]:
+    keep = partial(job.store.blobs.put, into_reserve=True)
+    site = job.site.results
+    return prepare(job.ecg, verdict, visit.encounter, site, keep=keep, now=job.now())
 
 
 def _judge(

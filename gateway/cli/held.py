@@ -116,19 +116,20 @@ def _named(store: Store, numbers: list[int]) -> list[DeliveryRow]:
 
 
 def _destinations(store: Store) -> set[str]:
-    """Give the names of the destinations in force."""
+    """Give the names of the destinations that the site in force sends results to."""
     from config.documents import site_of
+    from gateway.roles.site_values import reached
 
     now = store.site.current()
     if now is None:
         return set()
-    return {item.name for item in site_of(now.document, "the site in force").destinations}
+    return {item.name for item in reached(site_of(now.document, "the site in force"))}
 
 
 def _resend(store: Store, row: DeliveryRow, destinations: set[str]) -> str:
     """Queue one again; give what is in the way."""
     if row.destination not in destinations:
-        return f"delivery {row.id} is not resent: the site has no destination {row.destination}"
+        return f"delivery {row.id} is not resent: the site sends nothing to {row.destination}"
     if not store.deliveries.resend(row.id):
         state = store.deliveries.get(row.id).state.value
         return f"delivery {row.id} is not resent: it is {state}, neither rejected nor dead"

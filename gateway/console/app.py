@@ -13,6 +13,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from gateway.console.metrics import registry_for
 from gateway.console.pages import page_routes
+from gateway.ecg import DeliveryState, State
 from gateway.store import Store
 
 HERE = Path(__file__).parent
@@ -54,17 +55,30 @@ def _add_health(app: FastAPI, store: Store) -> None:
 
     @app.get("/health/ready")
     def ready() -> JSONResponse:
-        """Say whether the store can be used."""
+        """Say whether the store can be used, and whether something waits for a person."""
         try:
             store.ping()
+            held = _held(store)
         except Exception as error:
             return JSONResponse({"status": "failed", "store": type(error).__name__}, 503)
-        return JSONResponse({"status": "ok", "store": "ok"})
+        status = "degraded" if any(held.values()) else "ok"
+        return JSONResponse({"status": status, "store": "ok", "held": held})
 
     @app.get("/metrics")
     def metrics() -> Response:
         """Give Prometheus metrics, counted in the database at each scrape."""
         return PlainTextResponse(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _held(store: Store) -> dict[str, int]:
+    """Count what nothing but a person can bring on: ECGs, and results that no peer took."""
+    ecgs, letters = store.ecgs.count_by_state(), store.deliveries.counts()
+    dead = {DeliveryState.REJECTED, DeliveryState.DEAD}
+    return {
+        "quarantined": ecgs[State.QUARANTINED],
+        "failed": ecgs[State.FAILED],
+        "dead_letters": sum(number for (_, state), number in letters.items() if state in dead),
+    }
 
 
 async def _with_security_headers(

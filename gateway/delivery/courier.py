@@ -1,6 +1,7 @@
 """One ordered courier per destination: claim, send, note what came of it, go on.
 
-    claimed ──> past its deadline ──────────────────> expired, and filed as a late result
+    claimed ──> an alert past its deadline, or one
+       │        that the site files by now ─────────> expired, and filed as a plain result
        ├──> its bytes are lost ──────────────────────> dead
        └──> sent ──> AA/CA ──────────────────────────> acknowledged
                  ├─> AE/CE ──────────────────────────> rejected (a dead letter)
@@ -35,11 +36,11 @@ from gateway.errors import (
     Rejected,
     StoreUnavailable,
 )
-from gateway.store import Store
+from gateway.store import Blob, Store
 from gateway.store.rows import DeliveryRow, NewDelivery
 
 Late = Callable[[DeliveryRow], NewDelivery | None]
-"""Gives what a destination is told instead of an alert that is too old; None for nothing."""
+"""Gives what a destination is told instead of an alert that must not go; None for nothing."""
 
 log = structlog.get_logger(__name__)
 
@@ -85,6 +86,7 @@ class Courier:
         now: Callable[[], datetime],
         poll_s: float = 1.0,
         late: Late = lambda _delivery: None,
+        alerts: Callable[[Destination], bool] = lambda _destination: True,
     ) -> None:
         """Wire a courier; nothing starts before `run`.
 
@@ -96,7 +98,8 @@ class Courier:
             wait: returns when there may be work, or after so many seconds.
             now: the clock, UTC-aware.
             poll_s: the longest wait for work.
-            late: what is told instead of an alert that is too old.
+            late: what is told instead of an alert that must not go.
+            alerts: whether the site, as it is now, alerts that destination.
         """
         self._store = store
         self._destination = destination
@@ -107,6 +110,7 @@ class Courier:
         self._now = now
         self._poll_s = poll_s
         self._late = late
+        self._alerts = alerts
         self._failures = 0  # unknown outcomes in a row, of any message
         self._busy: Counter[int] = Counter()  # AR/CR answers by delivery, since this start
         self._log = log.bind(destination=destination.name)
@@ -132,13 +136,19 @@ class Courier:
         )
         if delivery is None:
             return False
-        if delivery.expires_at is not None and now >= delivery.expires_at:
+        if self._stale(delivery, now):
             self._store.deliveries.expire(delivery.id, self._owner, self._late(delivery))
             self._log.warning("delivery.expired", delivery=delivery.id, ecg=delivery.ecg_id)
             return True
         self._attempt(delivery)
         stop.wait(self._pause_s())
         return True
+
+    def _stale(self, delivery: DeliveryRow, now: datetime) -> bool:
+        """Tell whether it is an alert that must not go out as one."""
+        if delivery.expires_at is None:
+            return False
+        return now >= delivery.expires_at or not self._alerts(self._destination)
 
     def _attempt(self, delivery: DeliveryRow) -> None:
         try:
@@ -163,9 +173,10 @@ class Courier:
     def _accepted(self, delivery: DeliveryRow, answer: bytes) -> None:
         self._failures = 0
         failpoints.hit("courier.after_ack")
-        digest = self._kept(answer)
-        ours = self._store.deliveries.acknowledge(delivery.id, self._owner, digest)
-        self._note(delivery, "AA", digest)
+        kept = self._kept(answer)
+        with self._store.together():
+            digest = self._note(delivery, "AA", kept)
+            ours = self._store.deliveries.acknowledge(delivery.id, self._owner, digest)
         self._settled(delivery)
         self._log.info(
             "delivery.acknowledged", delivery=delivery.id, ecg=delivery.ecg_id, ours=ours
@@ -173,9 +184,10 @@ class Courier:
 
     def _rejected(self, delivery: DeliveryRow, error: Rejected) -> None:
         self._failures = 0
-        digest = self._kept(error.answer)
-        self._store.deliveries.reject(delivery.id, self._owner, digest, str(error))
-        self._note(delivery, "AE", digest)
+        kept = self._kept(error.answer)
+        with self._store.together():
+            digest = self._note(delivery, "AE", kept)
+            self._store.deliveries.reject(delivery.id, self._owner, digest, str(error))
         self._settled(delivery)
         self._log.error("delivery.rejected", delivery=delivery.id, answer=str(error))
 
@@ -183,7 +195,9 @@ class Courier:
         self._failures = 0
         self._busy[delivery.id] += 1
         times = self._busy[delivery.id]
-        self._note(delivery, "AR", self._kept(error.answer))
+        kept = self._kept(error.answer)
+        with self._store.together():
+            self._note(delivery, "AR", kept)
         if times > self._destination.max_busy_retries:
             self._store.deliveries.dead(delivery.id, self._owner, str(error))
             self._settled(delivery)
@@ -212,15 +226,17 @@ class Courier:
             return self._poll_s
         return min(max((due - self._now()).total_seconds(), 0.01), self._poll_s)
 
-    def _kept(self, answer: bytes) -> str:
-        """Keep a peer's answer; a full disk must not undo what the peer said. Give its digest."""
+    def _kept(self, answer: bytes) -> Blob | None:
+        """Keep a peer's answer; a full disk must not undo what the peer said."""
         try:
-            return self._store.blobs.put(answer, into_reserve=True)
+            return self._store.blobs.stage(answer, into_reserve=True)
         except (OutOfResources, StoreUnavailable) as error:
             self._log.warning("answer.not_kept", error=error)
-            return ""
+            return None
 
-    def _note(self, delivery: DeliveryRow, outcome: str, answer_digest: str) -> None:
+    def _note(self, delivery: DeliveryRow, outcome: str, answer: Blob | None) -> str:
+        """Log the message with its answer; give the answer's digest."""
+        digest = self._store.blobs.add(answer) if answer else ""
         self._store.messages.add(
             "out",
             self._destination.name,
@@ -228,8 +244,9 @@ class Courier:
             delivery.payload,
             outcome,
             ecg_id=delivery.ecg_id,
-            answer_digest=answer_digest or None,
+            answer_digest=digest or None,
         )
+        return digest
 
     def _settled(self, delivery: DeliveryRow) -> None:
         self._busy.pop(delivery.id, None)

@@ -37,6 +37,7 @@ class CourierPool:
         poll_s: float = 1.0,
         now: Callable[[], datetime] = utc_now,
         late: Late = lambda _delivery: None,
+        alerts: Callable[[Destination], bool] = lambda _destination: True,
     ) -> None:
         """Wire a pool without couriers.
 
@@ -45,10 +46,12 @@ class CourierPool:
             lease: this process's name and the shortest time that a claim holds.
             poll_s: the longest a courier sleeps when nobody wakes it, in seconds.
             now: the clock, UTC-aware.
-            late: what is told instead of an alert that is too old.
+            late: what is told instead of an alert that must not go.
+            alerts: whether the site, as it is now, alerts a destination.
         """
         self._store = store
         self._late = late
+        self._alerts = alerts
         self._lease = lease
         self._poll_s = poll_s
         self._now = now
@@ -98,6 +101,7 @@ class CourierPool:
             now=self._now,
             poll_s=self._poll_s,
             late=self._late,
+            alerts=self._alerts,
         )
 
     def _end(self, posts: list[_Post], timeout_s: float) -> None:

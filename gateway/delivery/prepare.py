@@ -67,11 +67,13 @@ class Verdict:
         score: None when the ECG could not be scored.
         reason: why not; a stable code and perhaps a sentence, without PHI.
         validated: the active bundle's card says that it is validated at this site.
+        failed: there is no score because the gateway failed, not because the ECG is unscorable.
     """
 
     score: Score | None
     reason: str = ""
     validated: bool = False
+    failed: bool = False
 
 
 def patient_key(patient: Patient) -> str:
@@ -111,6 +113,7 @@ def prepare(
         test_source=ecg.source.test,
         acquired_at=ecg.acquired_at,
         received_at=ecg.received_at,
+        failed=verdict.failed,
     )
     by_name = {item.name: item for item in site.destinations}
     prepared = []
@@ -139,7 +142,7 @@ def prepare_late(
     keep: Callable[[bytes], str],
     now: datetime,
 ) -> NewDelivery | None:
-    """Build what one destination is told instead of an alert whose deadline has passed.
+    """Build what one destination is told instead of an alert that must not go any more.
 
     Args:
         ecg: a scored ECG.
@@ -149,8 +152,8 @@ def prepare_late(
         now: the present, UTC-aware.
 
     Returns:
-        The plain result, marked late; None when the site, as it is now, tells that destination
-        nothing or would still call it an alert.
+        The plain result, marked late if it is; None when the site, as it is now, tells that
+        destination nothing or would still call it an alert.
     """
     there = tuple(item for item in site.destinations if item.name == destination)
     verdict = Verdict(ecg.score, ecg.reason, validated=bool(ecg.score and ecg.score.validated))

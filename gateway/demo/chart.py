@@ -62,6 +62,7 @@ def parse_result(data: bytes) -> Result:
         raise ValueError("MSH-10 and OBR-3 are required")
     observed = {obx.get("3.1"): obx for obx in message.all("OBX")}
     score = observed.get("ECGAI-SCORE")
+    value = _value(observed, "ECGAI-SCORE")
     model = (_value(observed, "ECGAI-MODEL"), _value(observed, "ECGAI-VERSION"))
     return Result(
         control_id=message.get("MSH-10"),
@@ -70,7 +71,7 @@ def parse_result(data: bytes) -> Result:
         **_person(message),
         acquired_at=parse_time(message.get("OBR-7.1")),
         reported_at=parse_time(message.get("OBR-22.1")),
-        score=float(score.get("5")) if score else None,
+        score=float(value) if value else None,
         limit=score.get("7") if score else "",
         category=_value(observed, "ECGAI-CATEGORY"),
         notice=_value(observed, "ECGAI-NOTICE"),

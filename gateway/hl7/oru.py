@@ -240,7 +240,7 @@ def _obr(report: Report) -> dict[int, str]:
 
 @dataclass(frozen=True, slots=True)
 class _Observation:
-    """One OBX: code and its text, type, value as ER7, unit, range and flag."""
+    """One OBX: code and its text, type, value as ER7, unit, range, flag and OBX-11 status."""
 
     code: str
     kind: str
@@ -248,11 +248,12 @@ class _Observation:
     unit: str = ""
     limit: str = ""
     flag: str = ""
+    status: str = "F"
 
 
 def _observations(report: Report) -> list[_Observation]:
     score = report.score
-    found = [_unscored(report.reason)] if score is None else [_score(score)]
+    found = _unscored(report.reason) if score is None else [_score(score)]
     found.append(_category(score))
     found.append(_coded("NOTICE^What to do", report.notice, _NOTICES[report.notice]))
     if score is not None:
@@ -296,8 +297,10 @@ def _score(score: Score) -> _Observation:
     )
 
 
-def _unscored(reason: str) -> _Observation:
-    return _text("UNSCORABLE^Why there is no score", reason)
+def _unscored(reason: str) -> list[_Observation]:
+    """Say that the score cannot be obtained (`X`, table 0085; OBX-5 is then empty) and why."""
+    missing = _Observation(_local("SCORE^Model score"), "NM", "", "1", status="X")
+    return [missing, _text("UNSCORABLE^Why there is no score", reason)]
 
 
 def _category(score: Score | None) -> _Observation:
@@ -323,6 +326,6 @@ def _obx(number: int, observation: _Observation, report: Report) -> dict[int, st
         6: observation.unit,
         7: observation.limit,
         8: observation.flag,
-        11: "F",
+        11: observation.status,
         14: timestamp(report.acquired_at),
     }

@@ -7,19 +7,21 @@ from functools import partial
 
 import structlog
 
+from config.site import Site
 from gateway.delivery.courier import Lease
+from gateway.delivery.destination import Destination
 from gateway.delivery.pool import CourierPool, utc_now
 from gateway.delivery.prepare import prepare_late
 from gateway.dispatch.owners import is_dead, make_owner
 from gateway.dispatch.wake import Wakeups
 from gateway.errors import StoreUnavailable
 from gateway.roles.process import Role
-from gateway.roles.site_values import destinations, result_site
+from gateway.roles.site_values import alerts, destinations, reached, result_site
 from gateway.store import DeliveryRow, NewDelivery
 
 STOP_S = 5.0
 BURY_S = 10.0
-"""How often in seconds to look for deliveries whose destination the site no longer has."""
+"""How often in seconds to look for deliveries that the site, as it is now, no longer sends."""
 REMOVED = "destination-removed"
 
 logger = structlog.get_logger("gateway.deliver")
@@ -39,6 +41,7 @@ def deliver(role: Role) -> None:
         lease=Lease(make_owner(role.name), told.lease_s),
         poll_s=told.poll_s,
         late=partial(late, role),
+        alerts=lambda destination: alerts(role.site.site, destination),
     )
     role.closing.callback(pool.stop, STOP_S)
     role.store.deliveries.free_dead(is_dead)  # what our predecessor held when it was killed
@@ -46,37 +49,43 @@ def deliver(role: Role) -> None:
     while not role.stop.is_set():
         version, site = role.site.current
         if version != applied:
-            pool.apply(destinations(site))
+            pool.apply(reached(site))
             if applied < 0:
                 role.ready()
             applied, bury_at = version, 0.0
         if time.monotonic() >= bury_at:
-            bury(role, {destination.name for destination in site.destinations}, version)
+            bury(role, site, version)
             bury_at = time.monotonic() + BURY_S
         if wakeups.wait_deliver(min(told.poll_s, 0.5)):
             pool.wake()
 
 
-def bury(role: Role, names: set[str], version: int) -> None:
-    """Make dead letters of what waits for destinations that the site no longer has.
+def bury(role: Role, site: Site, version: int) -> None:
+    """Make dead letters of what waits for destinations that the site no longer has or reaches.
 
     A worker may be a moment behind or ahead of us: what it queued for a destination that was just
     removed is found the next time, and what it queued for one that was just added is left alone,
     because only the version in force decides, read after what it would bury was seen.
     """
-    deliveries = role.store.deliveries
     try:
-        while astray := deliveries.astray(names):
-            if role.store.site.version() != version or role.stop.is_set():
-                return
-            buried = deliveries.give_up(astray, REMOVED)
-            logger.error("destination_removed", dead=buried, version=version)
+        _give_up_others(role, destinations(site), REMOVED, version)
+        _give_up_others(role, reached(site), f"mode-{site.model.mode}", version)
     except StoreUnavailable as error:
-        logger.warning("removed_destinations_not_examined", error=error)
+        logger.warning("deliveries_not_examined", error=error)
+
+
+def _give_up_others(role: Role, served: tuple[Destination, ...], reason: str, version: int) -> None:
+    """Make dead letters of what waits for anybody but these."""
+    names = {destination.name for destination in served}
+    while astray := role.store.deliveries.astray(names):
+        if role.store.site.version() != version or role.stop.is_set():
+            return
+        buried = role.store.deliveries.give_up(astray, reason)
+        logger.error("deliveries_given_up", reason=reason, dead=buried, version=version)
 
 
 def late(role: Role, delivery: DeliveryRow) -> NewDelivery | None:
-    """Give the plain result that takes the place of an alert that is too old."""
+    """Give the plain result that takes the place of an alert that must not go any more."""
     version, site = role.site.current
     return prepare_late(
         role.store.ecgs.get(delivery.ecg_id),

@@ -11,7 +11,7 @@ from gateway.delivery.prepare import ResultSite
 from gateway.dicom.admission import Peer as DicomPeer
 from gateway.hl7.oru import Sender
 from gateway.hl7.peers import Peer as Hl7Peer
-from gateway.policy import Mode
+from gateway.policy import Mode, interrupts, reaches
 
 
 def dicom_peers(site: Site) -> tuple[DicomPeer, ...]:
@@ -27,6 +27,17 @@ def hl7_peers(site: Site) -> tuple[Hl7Peer, ...]:
 def destinations(site: Site) -> tuple[Destination, ...]:
     """Where results go."""
     return tuple(Destination(**item.model_dump(exclude={"kind"})) for item in site.destinations)
+
+
+def reached(site: Site) -> tuple[Destination, ...]:
+    """Where results go in the mode that the site is in."""
+    mode = Mode(site.model.mode)
+    return tuple(item for item in destinations(site) if reaches(mode, test=item.test))
+
+
+def alerts(site: Site, destination: Destination) -> bool:
+    """Whether alerts go there as alerts in the mode that the site is in."""
+    return interrupts(Mode(site.model.mode), test=destination.test)
 
 
 def result_site(site: Site, version: int) -> ResultSite:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import cv2
@@ -118,6 +119,31 @@ def test_health_and_metrics(client: TestClient, ecg_id: str) -> None:
     assert 'ecg_gateway_ecgs{state="scored"} 1.0' in text
     assert 'ecg_gateway_deliveries{destination="EHR",state="pending"} 1.0' in text
     assert "Muster" not in text
+
+
+def test_ready_is_degraded_while_something_waits_for_a_person(
+    client: TestClient, store: Store
+) -> None:
+    """A quarantined ECG is told to no EHR, so health, which operations watch, tells of it."""
+    ecg_id = arrivals.take(store).ecg_id
+    assert client.get("/health/ready").json() == {
+        "status": "ok",
+        "store": "ok",
+        "held": {"quarantined": 0, "failed": 0, "dead_letters": 0},
+    }
+    assert store.ecgs.claim(ecg_id, "w", 60)
+    refused = [arrivals.delivery("C1"), arrivals.delivery("C2", "lab")]
+    store.ecgs.finish(ecg_id, "w", Outcome(State.FAILED, "worker-died"), refused)
+    arrivals.take(store, content=b"other bytes")
+    row = store.deliveries.claim_next("ehr", "c", 60, datetime.now(UTC))
+    assert row is not None
+    store.deliveries.reject(row.id, "c", "", "AE")
+    answer = client.get("/health/ready")
+    assert answer.status_code == 200
+    assert (answer.json()["status"], answer.json()["held"]) == (
+        "degraded",
+        {"quarantined": 1, "failed": 1, "dead_letters": 1},
+    )
 
 
 def test_ready_fails_without_the_store(store: Store, tmp_path: Path) -> None:

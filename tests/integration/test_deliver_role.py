@@ -13,6 +13,7 @@ from support.processes import wait_for
 
 from config.documents import document_of, parse_site
 from config.loader import load_settings
+from config.site import Site
 from gateway.ecg import DeliveryState, State
 from gateway.roles.deliver import bury, deliver
 from gateway.roles.process import Role
@@ -24,7 +25,7 @@ DESTINATION = """
 name = "{name}"
 host = "127.0.0.1"
 port = 9
-test = true
+test = {test}
 retry_first_s = 0.1
 retry_max_s = 0.1
 """
@@ -60,10 +61,13 @@ def running(role: Role) -> Iterator[Role]:
     assert not thread.is_alive()
 
 
-def save(store: Store, *names: str) -> None:
-    """Put a site with these destinations in force."""
-    text = "".join(DESTINATION.format(name=name) for name in names)
-    store.site.save(document_of(parse_site(text, "test")), who="t", note="", expected=None)
+def save(store: Store, *names: str, mode: str = "shadow", live: str = "") -> Site:
+    """Put a site with these test destinations, and perhaps a live one, in force."""
+    text = "".join(DESTINATION.format(name=name, test="true") for name in names)
+    text += DESTINATION.format(name=live, test="false") if live else ""
+    site = parse_site(f'{text}[model]\nmode = "{mode}"\n', "test")
+    store.site.save(document_of(site), who="t", note="", expected=None)
+    return site
 
 
 def queue(store: Store, destination: str) -> int:
@@ -114,8 +118,37 @@ def test_what_waited_for_a_destination_that_is_gone_at_the_start(role: Role):
 def test_only_the_version_in_force_buries(role: Role):
     """A courier that has not seen the newest site does not kill what was queued under it."""
     queued = queue(role.store, "new")
-    save(role.store, "EHR", "new")
-    bury(role, {"EHR", "lab"}, version=1)
+    before = role.site.site
+    after = save(role.store, "EHR", "new")
+    bury(role, before, version=1)
     assert role.store.deliveries.get(queued).state is DeliveryState.PENDING
-    bury(role, {"EHR", "new"}, version=2)
+    bury(role, after, version=2)
     assert role.store.deliveries.get(queued).state is DeliveryState.PENDING
+
+
+@pytest.mark.parametrize(("mode", "stopped"), [("off", {"EHR", "lab"}), ("shadow", {"EHR"})])
+def test_a_mode_that_tells_less_stops_what_waits(role: Role, mode: str, stopped: set[str]):
+    """Off sends nothing more, shadow nothing more to live systems; both hold it with the reason."""
+    store = role.store
+    site = save(store, "lab", mode="live", live="EHR")
+    waiting = {name: queue(store, name) for name in ("EHR", "lab")}
+    bury(role, site, version=2)
+    assert store.deliveries.dead_letters(10) == []
+    bury(role, save(store, "lab", mode=mode, live="EHR"), version=3)
+    letters = {letter.destination: letter.last_error for letter in store.deliveries.dead_letters(9)}
+    assert letters == dict.fromkeys(stopped, f"mode-{mode}")
+    assert all(store.deliveries.resend(waiting[name]) for name in stopped)
+
+
+def test_switching_off_stops_the_couriers(running: Role):
+    """Once mode off is in force nobody tries any more, and on again what is resent is tried."""
+    store = running.store
+    lab = queue(store, "lab")
+    wait_for(lambda: store.deliveries.get(lab).attempts >= 1, "an attempt")
+    save(store, "EHR", "lab", mode="off")
+    row = wait_for(lambda: dead(store, lab), "the dead letter")
+    assert row.last_error == "mode-off"
+    save(store, "EHR", "lab")
+    wait_for(lambda: running.site.version == 3, "the mode that sends")
+    assert store.deliveries.resend(lab)
+    wait_for(lambda: store.deliveries.get(lab).attempts >= 2, "attempts in shadow mode")

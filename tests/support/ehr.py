@@ -52,7 +52,13 @@ def new_store(folder: Path, now: Callable[[], datetime] | None = None) -> Store:
 
 
 def add_result(
-    store: Store, number: int, where: ResultSite, *, patient: str = "", score: Score | None = SCORE
+    store: Store,
+    number: int,
+    where: ResultSite,
+    *,
+    patient: str = "",
+    score: Score | None = SCORE,
+    validated: bool = False,
 ) -> str:
     """Take one ECG through arrival and scoring, so that its deliveries are queued."""
     content = f"ecg {number}".encode()
@@ -67,7 +73,9 @@ def add_result(
     receipt = store.ecgs.add(arrival, store.blobs.put(content))
     row = store.ecgs.claim(receipt.ecg_id, "worker", 60.0)
     assert row is not None
-    verdict = Verdict(score, "" if score else "no-grid: no paper found")
+    if score is not None:
+        score = replace(score, validated=validated)
+    verdict = Verdict(score, "" if score else "no-grid: no paper found", validated)
     state = State.SCORED if score else State.UNSCORABLE
     outcome = Outcome(state, verdict.reason, score)
     deliveries = prepare(row, verdict, None, where, keep=store.blobs.put, now=datetime.now(UTC))

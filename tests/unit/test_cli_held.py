@@ -90,8 +90,18 @@ def test_resend_queues_again_what_has_a_destination(store: Store, command):
     store.deliveries.give_up([ehr], "x")
     text = command("resend", "--all", status=1)
     assert f"delivery {ehr} to EHR waits again" in text
-    assert f"delivery {gone} is not resent: the site has no destination lab" in text
+    assert f"delivery {gone} is not resent: the site sends nothing to lab" in text
     assert store.deliveries.get(gone).state is DeliveryState.DEAD
+
+
+def test_resend_waits_for_a_mode_that_sends(store: Store, command):
+    """What mode off withheld would be withheld again, so it is said and stays."""
+    held = dead(store, outcome(store, "1", State.SCORED, "", "EHR"))
+    off = document_of(parse_site(SITE + '[model]\nmode = "off"\n', "test"))
+    store.site.save(off, who="t", note="", expected=None)
+    text = command("resend", held, status=1)
+    assert f"delivery {held} is not resent: the site sends nothing to EHR" in text
+    assert store.deliveries.get(held).state is DeliveryState.DEAD
 
 
 def test_resend_of_nothing_or_of_the_unknown(store: Store, command):

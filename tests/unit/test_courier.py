@@ -5,7 +5,9 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
+import sqlalchemy as sa
 from support.ehr import add_result, destination, new_store, site
+from support.stores import lose
 
 from gateway.delivery.answers import judge
 from gateway.delivery.courier import Courier, Lease
@@ -14,6 +16,7 @@ from gateway.ecg import DeliveryState, State
 from gateway.errors import NoAcknowledgement, PeerBusy, PeerUnreachable, Rejected
 from gateway.policy import Mode
 from gateway.store import open_store
+from gateway.store.blobs import SMALL_BYTES
 
 EHR = destination(1, retry_first_s=0.001, retry_max_s=0.004)
 
@@ -192,6 +195,22 @@ def test_a_stale_alert_is_filed_as_late(store, clock):
     assert not store.deliveries.resend(alert.id)
 
 
+def test_an_alert_is_filed_where_the_site_alerts_no_more(store, clock):
+    """A site that goes back to canary interrupts nobody by what had waited; the result is filed."""
+    ehr = destination(1, test=False)
+    ecg_id = add_result(store, 1, site(ehr, mode=Mode.LIVE), validated=True)
+    canary = site(ehr, mode=Mode.CANARY)
+    late = partial(instead, store, canary, clock)
+    wire = FakeWire()
+    courier = make(store, wire, clock, ehr, late=late, alerts=lambda _destination: False)
+    drain(courier, clock)
+    alert, filed = store.deliveries.of_ecg(ecg_id)
+    assert (alert.kind, alert.state) == ("alert", DeliveryState.EXPIRED)
+    assert (filed.kind, filed.state) == ("result", DeliveryState.ACKNOWLEDGED)
+    assert [control_id for control_id, _ in wire.sent] == [filed.control_id]
+    assert b"|file^" in wire.sent[0][1]
+
+
 def test_a_site_that_tells_nobody_any_more_keeps_a_stale_alert(store, clock):
     """What policy no longer sends stays with the person who looks at expired alerts."""
     ecg_id = add_result(store, 1, site(EHR, deadline_s=60.0))
@@ -233,29 +252,38 @@ def test_a_full_disk_does_not_undo_an_answer(tmp_path, store, clock, error):
 
 
 def test_an_answer_that_cannot_be_kept_still_counts(store, clock):
-    """Even when its blob cannot be written, an AA ends the delivery."""
+    """Even when there is no room for its blob, an AA ends the delivery."""
     ecg_id = add_result(store, 1, site(EHR))
     wire = FakeWire()
-    courier = make(store, wire, clock)
-    folders = [path for path in (store.blobs.path("0" * 64).parents[1]).iterdir() if path.is_dir()]
     send = wire.send
 
     def send_and_lose_the_disk(message, control_id):
-        for folder in folders:
+        for folder in store.blobs._files.path("0" * 64).parents[1].iterdir():
             folder.rename(folder.with_name(f"away-{folder.name}"))
-        return send(message, control_id)
+        return send(message, control_id) + b"NTE|" + bytes(SMALL_BYTES)
 
     wire.send = send_and_lose_the_disk
-    drain(courier, clock)
+    drain(make(store, wire, clock), clock)
     assert states(store, ecg_id) == [DeliveryState.ACKNOWLEDGED]
     assert store.messages.of_ecg(ecg_id)[0].answer_digest is None
+
+
+def test_an_acknowledgement_is_one_commit(store, clock):
+    """The delivery's state, the log of messages and the peer's answer stand or fall together."""
+    ecg_id = add_result(store, 1, site(EHR))
+    commits = []
+    sa.event.listen(store._db.engine, "commit", commits.append)
+    drain(make(store, FakeWire(), clock), clock)
+    assert len(commits) == 1
+    assert states(store, ecg_id) == [DeliveryState.ACKNOWLEDGED]
+    assert store.messages.of_ecg(ecg_id)[0].answer_digest
 
 
 def test_a_message_whose_bytes_are_lost_is_a_dead_letter(store, clock):
     """A lost blob is shown to a person, and the patient's next result goes out."""
     lost = add_result(store, 1, site(EHR), patient="P")
     good = add_result(store, 2, site(EHR), patient="P")
-    store.blobs.path(store.deliveries.of_ecg(lost)[0].payload).unlink()
+    lose(store, store.deliveries.of_ecg(lost)[0].payload)
     drain(make(store, FakeWire(), clock), clock)
     assert states(store, lost, good) == [DeliveryState.DEAD, DeliveryState.ACKNOWLEDGED]
 

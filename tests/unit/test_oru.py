@@ -113,9 +113,12 @@ def test_category_notice_and_provenance_are_observations():
 
 
 def test_unscorable_has_a_reason_and_neither_score_nor_negative():
-    """Unscorable is not negative: there is no number, no flag, and the reason is its own OBX."""
+    """Unscorable is not negative: the score is `X` and empty, and the reason is its own OBX."""
     seen = observed(read(build(replace(REPORT, notice="file", score=None, reason="no-grid: none"))))
-    assert "ECGAI-SCORE" not in seen
+    assert [seen["ECGAI-SCORE"].get(str(n)) for n in (2, 5, 6, 7, 8, 11)] == [
+        "NM", "", "1", "", "", "X",
+    ]  # fmt: skip
+    assert seen["ECGAI-UNSCORABLE"].get("11") == "F"
     assert seen["ECGAI-UNSCORABLE"].get("5") == "no-grid: none"
     assert seen["ECGAI-CATEGORY"].get("5.1") == "unscorable"
     assert not any(obx.get("8") for obx in seen.values())

@@ -4,7 +4,17 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from gateway.policy import Finding, Kind, Mode, Policy, Target, decide, stale_at
+from gateway.policy import (
+    Finding,
+    Kind,
+    Mode,
+    Policy,
+    Target,
+    decide,
+    interrupts,
+    reaches,
+    stale_at,
+)
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 TARGETS = (Target("ehr", test=False), Target("sandbox", test=True))
@@ -69,6 +79,16 @@ def test_canary_files_at_live_destinations_and_alerts_test_ones():
     assert tells["sandbox"].kind is Kind.ALERT
 
 
+@pytest.mark.parametrize("test", [True, False])
+@pytest.mark.parametrize("mode", Mode)
+def test_what_a_mode_lets_through_is_what_it_decides(mode, test):
+    """A waiting message may go, and as an alert, exactly where a fresh one would."""
+    target = Target("there", test=test)
+    tells = decide(finding(), policy(mode=mode, targets=(target,)), NOW)
+    assert reaches(mode, test=test) == bool(tells)
+    assert interrupts(mode, test=test) == any(tell.alert for tell in tells)
+
+
 def test_off_tells_nobody():
     """A switched-off model has no results."""
     assert told(finding(), policy(mode=Mode.OFF)) == {}
@@ -85,6 +105,12 @@ def test_unscorable_is_its_own_kind_and_can_be_switched_off():
     tell = told(finding(positive=None), policy())["ehr"]
     assert (tell.kind, tell.alert) == (Kind.UNSCORABLE, False)
     assert told(finding(positive=None), policy(unscorable_results=False)) == {}
+
+
+def test_a_failure_of_ours_is_told_like_an_unscorable_ecg_under_a_kind_of_its_own():
+    """Whoever waits for a score hears that none will come, and why is told apart."""
+    tell = told(finding(positive=None, failed=True), policy())["ehr"]
+    assert (tell.kind, tell.alert, tell.live) == (Kind.UNSCORED, False, True)
 
 
 def test_a_cart_clock_that_runs_ahead_does_not_lengthen_the_deadline():

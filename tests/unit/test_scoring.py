@@ -13,12 +13,14 @@ import cv2
 import numpy as np
 import pytest
 from support.arrivals import PATIENT, take
+from support.stores import lose
 
 from gateway.delivery.destination import Destination
 from gateway.delivery.prepare import ResultSite
 from gateway.ecg import DeliveryState, Encounter, State
 from gateway.errors import OutOfResources, StoreUnavailable
 from gateway.hl7.oru import Sender
+from gateway.hl7.reading import read
 from gateway.policy import Mode
 from gateway.scoring import Terms, png, score_one
 from gateway.store import Store, open_store
@@ -203,6 +205,7 @@ def test_another_patient_in_adt_quarantines(store: Store):
     assert (row.state, row.reason) == (State.QUARANTINED, "patient-mismatch-family")
     assert scorer.asked == []
     assert store.deliveries.of_ecg(ecg_id) == []
+    assert store.ecgs.events(ecg_id)[-1].what == "nobody told"
 
 
 def test_visit_goes_with_the_result(store: Store):
@@ -226,18 +229,77 @@ def test_an_error_is_tried_again_and_then_held(store: Store):
     row = store.ecgs.get(ecg_id)
     assert (row.state, row.reason) == (State.FAILED, "ValueError")
     assert "Anna" not in str(store.ecgs.events(ecg_id))
-    assert store.deliveries.of_ecg(ecg_id) == []
+    assert failure_told(store, ecg_id) == "ValueError"
+
+
+def failure_told(store: Store, ecg_id: str) -> str:
+    """Give the reason in the one message that says that there is no score."""
+    (told,) = store.deliveries.of_ecg(ecg_id)
+    assert (told.destination, told.kind, told.alert) == ("ehr", "unscored", False)
+    message = read(store.blobs.get(told.payload))
+    observed = {obx.get("3.1"): obx for obx in message.all("OBX")}
+    assert (observed["ECGAI-SCORE"].get("5"), observed["ECGAI-SCORE"].get("11")) == ("", "X")
+    assert observed["ECGAI-CATEGORY"].get("5.1") == "unscorable"
+    return observed["ECGAI-UNSCORABLE"].get("5")
 
 
 def test_an_ecg_that_kills_its_workers_is_held(store: Store):
-    """After as many dead workers as attempts are allowed nobody tries again."""
+    """After as many dead workers as attempts are allowed nobody tries again, and it is told."""
+    woken: list[int] = []
     ecg_id = take(store).ecg_id
-    for _ in range(3):
-        store.ecgs.claim(ecg_id, "dead", -1)
-    scorer = score(store, ecg_id, Scored())
+    kill_workers(store, ecg_id)
+    scorer = score(store, ecg_id, Scored(), wake_couriers=lambda: woken.append(1))
     assert scorer.asked == []
     row = store.ecgs.get(ecg_id)
     assert (row.state, row.reason) == (State.FAILED, "worker-died")
+    assert failure_told(store, ecg_id) == "worker-died"
+    assert woken == [1]
+
+
+def kill_workers(store: Store, ecg_id: str) -> None:
+    """Let as many workers die of an ECG as attempts are allowed."""
+    for _ in range(3):
+        store.ecgs.claim(ecg_id, "dead", -1)
+
+
+def test_a_failure_is_not_told_of_a_patient_in_doubt(store: Store):
+    """What fails and does not agree with ADT is quarantined: no message names anybody."""
+    other = type(PATIENT)(id="P1", family="Other")
+    store.encounters.put("P1", "", Encounter("V1"), NOW, other)
+    ecg_id = take(store).ecg_id
+    kill_workers(store, ecg_id)
+    score(store, ecg_id, Scored())
+    row = store.ecgs.get(ecg_id)
+    assert (row.state, row.reason) == (State.QUARANTINED, "patient-mismatch-family")
+    assert store.deliveries.of_ecg(ecg_id) == []
+
+
+def test_a_failure_that_cannot_even_be_told_is_held(store: Store, monkeypatch: pytest.MonkeyPatch):
+    """When building its message is what fails, the ECG ends as failed, known to nobody else."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("Anna Test")
+
+    monkeypatch.setattr("gateway.scoring.prepare", fail)
+    ecg_id = take(store).ecg_id
+    for _ in range(3):
+        score(store, ecg_id, Scored())
+    row = store.ecgs.get(ecg_id)
+    assert (row.state, row.reason) == (State.FAILED, "ValueError")
+    assert store.ecgs.events(ecg_id)[-1].what == "nobody told"
+
+
+def test_a_failed_ecg_that_is_scored_later_is_told_again(store: Store):
+    """The failure and the score are two messages about one ECG, so neither hides the other."""
+    ecg_id = take(store).ecg_id
+    kill_workers(store, ecg_id)
+    score(store, ecg_id, Scored())
+    assert store.ecgs.rescore(ecg_id, "t")
+    score(store, ecg_id, Scored())
+    failure, alert = store.deliveries.of_ecg(ecg_id)
+    assert (failure.kind, alert.kind) == ("unscored", "alert")
+    assert failure.filler == alert.filler
+    assert failure.control_id != alert.control_id
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("x"), OutOfResources("x")])
@@ -272,10 +334,11 @@ def test_an_outcome_that_cannot_be_written_is_not_the_ecgs_fault(store: Store):
 def test_an_ecg_whose_bytes_are_lost_is_held(store: Store):
     """A blob that is gone is shown to a person at once, instead of being looked for for ever."""
     receipt = take(store)
-    store.blobs.path(store.ecgs.get(receipt.ecg_id).digest).unlink()
+    lose(store, store.ecgs.get(receipt.ecg_id).digest)
     score(store, receipt.ecg_id, Scored())
     row = store.ecgs.get(receipt.ecg_id)
     assert (row.state, row.reason) == (State.FAILED, "original-lost")
+    assert failure_told(store, receipt.ecg_id) == "original-lost"
 
 
 def test_what_was_accepted_is_told_from_the_reserve(store: Store, tmp_path: Path):
