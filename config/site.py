@@ -99,6 +99,7 @@ class Alert(Part):
     threshold: float | None = Field(default=None, gt=0, lt=1)
     deadline_s: float = Field(default=3600.0, gt=0)
     unscorable_results: bool = True
+    require_admission: bool = True
 
 
 class Model(Part):
@@ -128,4 +129,13 @@ class Site(Part):
             names = [item.name for item in getattr(self, key)]
             if len(set(names)) != len(names):
                 raise ValueError(f"{key}: two entries have the same name")
+        return self
+
+    @model_validator(mode="after")
+    def _somebody_can_be_alerted(self) -> Self:
+        if self.model.mode == "live" and self.alert.require_admission and not self.hl7_peers:
+            raise ValueError(
+                'model.mode = "live" would alert nobody: alert.require_admission wants to hear of '
+                "each patient by ADT, and there are no [[hl7_peers]]"
+            )
         return self

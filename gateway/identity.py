@@ -36,10 +36,12 @@ class Visit:
         encounter: the visit at ECG time; None when ADT knows of none.
         disagreement: the first field in which header and ADT differ (`birth-date`, `family`,
             `given` or `sex`); empty when they agree or ADT does not know the patient.
+        known: ADT has told of the patient, whenever that was.
     """
 
     encounter: Encounter | None = None
     disagreement: str = ""
+    known: bool = False
 
 
 def find_visit(ecg: EcgRow, adt: Adt) -> Visit:
@@ -54,7 +56,7 @@ def find_visit(ecg: EcgRow, adt: Adt) -> Visit:
         return Visit()
     found = adt.at(patient.id, patient.id_authority, _taken_at(ecg))
     encounter = found.encounter if found is not None else None
-    return Visit(encounter, disagreement(patient, newest.patient))
+    return Visit(encounter, disagreement(patient, newest.patient), known=True)
 
 
 def disagreement(header: Patient, adt: Patient) -> str:

@@ -3,6 +3,7 @@
     claimed ──> ADT says another patient ───> quarantined
        ├──> Unscorable, Undecodable ────────> unscorable, told as policy says
        ├──> scored ─────────────────────────> scored, told as policy says
+       │     └──> a live alert of a patient that ADT never told of ──> quarantined
        ├──> its original bytes are lost ────> failed, told as policy says
        ├──> the gateway's own trouble ──────> released, not counted
        └──> any other error ────────────────> released; after so many attempts failed and told
@@ -18,7 +19,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol
@@ -29,7 +30,7 @@ import structlog
 from numpy.typing import NDArray
 
 from gateway import failpoints
-from gateway.delivery.prepare import ResultSite, Verdict, prepare
+from gateway.delivery.prepare import ResultSite, Verdict, alerts_live, prepare
 from gateway.ecg import Score, State
 from gateway.errors import BlobLost, OutOfResources, StoreUnavailable
 from gateway.identity import Visit, find_visit
@@ -38,6 +39,9 @@ from inference.errors import Undecodable, Unscorable
 
 # A third of the time of OpenCV's defaults for pages and panels, and files no larger.
 _PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP)
+
+UNKNOWN = "patient-unknown"
+"""Why an ECG is quarantined that would be a live alert on a patient that ADT never told of."""
 
 Images = Mapping[str, NDArray[np.uint8]]
 Draw = Callable[[], Images]
@@ -152,6 +156,8 @@ def score_one(
     failpoints.hit("worker.after_commit")
     if result.deliveries:
         wake_couriers()
+    if result.outcome.reason == UNKNOWN and _visit(job).known:  # ADT told while we scored
+        store.ecgs.compare_again({ecg.patient.id})
     _log.info("scored", ecg=ecg.id, state=result.outcome.state, reason=result.outcome.reason)
     _keep_images(ecg.id, result.draw, store)
 
@@ -198,6 +204,9 @@ def _work(job: _Job) -> _Result:
     outcome = Outcome(
         state, verdict.reason, score=verdict.score, guard=guard, encounter=visit.encounter
     )
+    if _in_doubt(job, verdict, visit):
+        held = replace(outcome, state=State.QUARANTINED, reason=UNKNOWN)
+        return _Result(held, draw=draw)
     return _Result(outcome, _told(job, verdict, visit), draw)
 
 
@@ -222,6 +231,15 @@ def _failed(job: _Job, reason: str) -> _Result:
 
 def _visit(job: _Job) -> Visit:
     return find_visit(job.site.results.completed(job.ecg), job.store.encounters)
+
+
+def _in_doubt(job: _Job, verdict: Verdict, visit: Visit) -> bool:
+    """Tell whether a live alert would name a patient on the word of the cart alone (promise 3)."""
+    site = job.site.results
+    named = bool(job.ecg.patient.id)
+    if visit.known or (named and not site.require_admission):
+        return False
+    return alerts_live(job.ecg, verdict, site, job.now())
 
 
 def _quarantined(visit: Visit) -> _Result:

@@ -30,6 +30,7 @@ class ResultSite:
         destinations: whom results may go to.
         deadline_s: age in seconds at which a positive score is no longer an alert.
         unscorable_results: whether destinations are told of ECGs that could not be scored.
+        require_admission: whether ADT must have told of a patient before a live alert names him.
         authority: PID-3.4 of identifiers whose source names no issuer.
         zone: of acquisition times that came without one; None means this machine's.
     """
@@ -40,6 +41,7 @@ class ResultSite:
     destinations: tuple[Destination, ...]
     deadline_s: float
     unscorable_results: bool = True
+    require_admission: bool = True
     authority: str = ""
     zone: tzinfo | None = None
 
@@ -107,17 +109,9 @@ def prepare(
         One delivery per destination that policy wants told; to be committed with the outcome.
     """
     ecg = site.completed(ecg)
-    finding = Finding(
-        positive=verdict.score.positive if verdict.score else None,
-        validated=verdict.validated,
-        test_source=ecg.source.test,
-        acquired_at=ecg.acquired_at,
-        received_at=ecg.received_at,
-        failed=verdict.failed,
-    )
     by_name = {item.name: item for item in site.destinations}
     prepared = []
-    for tell in decide(finding, site.policy, now):
+    for tell in decide(_finding(ecg, verdict), site.policy, now):
         report = _report(ecg, verdict, encounter, site, by_name[tell.destination], tell, now)
         prepared.append(
             NewDelivery(
@@ -132,6 +126,12 @@ def prepare(
             )
         )
     return prepared
+
+
+def alerts_live(ecg: EcgRow, verdict: Verdict, site: ResultSite, now: datetime) -> bool:
+    """Tell whether policy makes a live alert of it: one that may name no patient in doubt."""
+    tells = decide(_finding(site.completed(ecg), verdict), site.policy, now)
+    return any(tell.live and tell.alert for tell in tells)
 
 
 def prepare_late(
@@ -160,6 +160,17 @@ def prepare_late(
     site = replace(site, destinations=there)
     told = prepare(ecg, verdict, ecg.encounter, site, keep=keep, now=now)
     return next((delivery for delivery in told if not delivery.alert), None)
+
+
+def _finding(ecg: EcgRow, verdict: Verdict) -> Finding:
+    return Finding(
+        positive=verdict.score.positive if verdict.score else None,
+        validated=verdict.validated,
+        test_source=ecg.source.test,
+        acquired_at=ecg.acquired_at,
+        received_at=ecg.received_at,
+        failed=verdict.failed,
+    )
 
 
 def _report(

@@ -49,6 +49,7 @@ def result_site(site: Site, version: int) -> ResultSite:
         destinations=destinations(site),
         deadline_s=site.alert.deadline_s,
         unscorable_results=site.alert.unscorable_results,
+        require_admission=site.alert.require_admission,
         authority=site.identifier_authority,
         zone=zone(site),
     )

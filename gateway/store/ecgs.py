@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
@@ -27,6 +27,8 @@ _OF_IDENTITY = sa.select(ecgs.c.id, ecgs.c.digest, ecgs.c.state).where(
 
 CONFLICT = "conflict"
 """Why an ECG is quarantined whose identity came before with other bytes."""
+IN_DOUBT = "patient-"
+"""How every reason begins for which an ECG is quarantined because of its patient."""
 _RESCORABLE = (State.FAILED.value, State.UNSCORABLE.value, State.QUARANTINED.value)
 
 
@@ -217,6 +219,32 @@ class Ecgs:
             tx.execute(sa.update(ecgs).where(held).values(values))
             add_event(tx, ecg_id, now, "rescore", f"by {who}, was {before.state}: {before.reason}")
         return True
+
+    def compare_again(self, patient_ids: Collection[str]) -> int:
+        """Put ECGs that are quarantined for their patient back to `received`: ADT spoke of him.
+
+        Args:
+            patient_ids: as the sources named them.
+
+        Returns:
+            How many there were; each is compared with ADT before anything is told of it.
+        """
+        now = self._db.now()
+        change = (
+            sa.update(ecgs)
+            .where(
+                ecgs.c.state == State.QUARANTINED.value,
+                ecgs.c.reason.startswith(IN_DOUBT),
+                ecgs.c.patient["id"].as_string().in_(patient_ids),
+            )
+            .values(state=State.RECEIVED.value, state_at=now, reason="", attempts=0)
+            .returning(ecgs.c.id)
+        )
+        with self._db.write() as tx:
+            found = tx.execute(change).scalars().all()
+            for ecg_id in found:
+                add_event(tx, ecg_id, now, "compare again", "ADT told of the patient")
+        return len(found)
 
     def attach(self, ecg_id: str, images: dict[str, str]) -> None:
         """Add images (name to blob digest) to an ECG, in whatever state it is."""

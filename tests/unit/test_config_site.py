@@ -43,6 +43,15 @@ def test_the_shipped_document_is_the_defaults():
         assert all(f"{name} = " in written for name in type(model).model_fields)
 
 
+def test_live_without_word_of_any_patient_is_refused():
+    """A site that would quarantine every live alert hears so before it goes live."""
+    live = '[model]\nmode = "live"\n'
+    with pytest.raises(ConfigError, match=r"alert\.require_admission"):
+        parse_site(live, "site.toml")
+    assert parse_site(f"[alert]\nrequire_admission = false\n{live}", "x").model.mode == "live"
+    assert parse_site(f'[[hl7_peers]]\nname = "ADT"\n{live}', "x").alert.require_admission
+
+
 def test_toml_and_document_round_trip():
     """Export and import give the same configuration."""
     site = parse_site(PEERS, "site.toml")

@@ -75,10 +75,10 @@ def test_visit_at_ecg_time(store: Store):
     store.encounters.put("P1", "", visit, NOON - timedelta(hours=1), PATIENT)
     store.encounters.put("P1", "", Encounter("V2"), NOON + timedelta(hours=1), PATIENT)
     ecg = store.ecgs.get(take(store, acquired_at=NOON).ecg_id)
-    assert find_visit(ecg, store.encounters) == Visit(visit)
+    assert find_visit(ecg, store.encounters) == Visit(visit, known=True)
     other = Patient(id="P1", family="Other")
     store.encounters.put("P1", "", Encounter("V2"), NOON + timedelta(hours=2), other)
-    assert find_visit(ecg, store.encounters) == Visit(visit, "family")
+    assert find_visit(ecg, store.encounters) == Visit(visit, "family", known=True)
 
 
 def test_time_without_zone_and_unknown_time(store: Store):
