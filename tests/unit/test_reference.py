@@ -10,7 +10,7 @@ from inference import augment
 from inference.augment import AugmentConfig
 from inference.beats import measure, r_peaks
 from inference.forms import LEADS, Waveform
-from inference.reference import injury, ptbxl, recipe
+from inference.reference import crossfold, injury, ptbxl, recipe
 from inference.reference.sources import PtbxlSource
 from inference.simulate import simulate
 from inference.sources import columns
@@ -167,3 +167,21 @@ def test_no_record_is_in_two_parts_of_the_reference_split(shared):
     assert not keys[0] & keys[2]
     assert not keys[1] & keys[2]
     assert not any(s.record.scaled for s in parts.validation + parts.test)
+
+
+def fold_of(keys, labels, chances, said):
+    return crossfold.Fold(*map(np.array, (keys, labels, chances, said)))
+
+
+def test_crossfold_pools_every_record_once():
+    """Two folds of four and two: pooled AUROC 8/9, F1 of the calls 4/5, each fold's own AUROC."""
+    first = fold_of("abcd", [1, 1, 0, 0], [0.9, 0.4, 0.5, 0.1], [1, 0, 0, 0])
+    second = fold_of("ef", [1, 0], [0.8, 0.2], [1, 0])
+    told = crossfold.summarise([first, second], draws=50)
+    assert (told["ecgs"], told["positive"]) == (6, 3)
+    assert told["folds_auroc"] == [0.75, 1.0]
+    assert told["auroc"][0] == pytest.approx(8 / 9, abs=1e-4)
+    assert told["f1"][0] == pytest.approx(4 / 5)
+    assert told["sensitivity"][0] == pytest.approx(2 / 3, abs=1e-4)
+    assert told["specificity"][0] == 1
+    assert told["all_positive_f1"] == pytest.approx(2 / 3, abs=1e-4)
