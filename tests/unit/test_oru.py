@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from support.ehr import SCORE
 
 from gateway.ecg import Encounter, Order, Patient
+from gateway.hl7 import oru
 from gateway.hl7.oru import Receiver, Report, Sender, build, control_id, timestamp
 from gateway.hl7.reading import read
 
@@ -174,7 +175,7 @@ def test_control_ids_are_stable_short_and_distinct():
 
 
 NASTY = st.text(
-    st.one_of(st.sampled_from("|^~\\&#EFSTRHNX.\r\n\x0b\x1c\x1d\t "), st.characters(codec="utf-8")),
+    st.one_of(st.sampled_from("|^~\\&#{}EFSTRHNX.\r\n\x0b\x1c\t "), st.characters(codec="utf-8")),
     max_size=12,
 )
 
@@ -194,6 +195,29 @@ def test_no_text_can_start_a_field_or_a_segment(family, given_name, number, vers
     assert message.get("PID-3.1") == cleaned(number)
     assert message.get("PID-8") == ""
     assert message.get("OBR-25") == "F"
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    texts=st.lists(NASTY, min_size=12, max_size=12),
+    version=st.sampled_from(VERSIONS),
+    scored=st.booleans(),
+    visiting=st.booleans(),
+)
+def test_a_layout_filled_is_what_hl7apy_makes_of_the_values(texts, version, scored, visiting):
+    """Byte for byte, whichever fields are known and whatever they say, braces among it."""
+    report = replace(
+        REPORT,
+        receiver=Receiver("EHR{}", texts[0], version),
+        patient=Patient(*texts[1:6]),
+        encounter=Encounter(*texts[6:10]) if visiting else None,
+        order=Order(placer=texts[10], accession=texts[11]),
+        score=SCORE if scored else None,
+        reason="" if scored else f"no-grid: {texts[0]}",
+        study_uid="1.2" if visiting else "",
+    )
+    by_hl7apy = oru.lay_out(version, oru._segments(report))
+    assert build(report) == by_hl7apy.encode()
 
 
 def cleaned(text):
