@@ -37,6 +37,7 @@ class _Group:
     seconds: float
     derived: bool
     beat: bool
+    filtered: str
 
 
 def read(found: FileDataset) -> Waveform:
@@ -54,6 +55,8 @@ def read(found: FileDataset) -> Waveform:
         "groups": f"{len(chosen)} of {len(groups)}",
         "class": str(found.SOPClassUID),
     }
+    if chosen[0].filtered:
+        facts["filter"] = chosen[0].filtered
     rate_hz = chosen[0].rate_hz
     return assemble(_on_one_clock(chosen), rate_hz, facts)
 
@@ -86,7 +89,26 @@ def _group(item: Dataset, order: str) -> _Group:
         seconds=seconds,
         derived=derived,
         beat=bool(_BEAT.search(label)) or (derived and seconds < _SHORTEST_RHYTHM_S),
+        filtered=next(map(_filtered, item.ChannelDefinitionSequence), ""),
     )
+
+
+def _filtered(channel: Dataset) -> str:
+    """The recorder's filters in words (PS3.3 C.10.9.1, -3 dB points in Hz); empty if not told."""
+    low, high = _hertz(channel, "FilterLowFrequency"), _hertz(channel, "FilterHighFrequency")
+    notch = _hertz(channel, "NotchFilterFrequency")
+    words = [f"filter {low}-{high} Hz"] if low and high else []
+    if notch not in {"", "0"}:
+        words.append(f"notch {notch} Hz")
+    return ", ".join(words)
+
+
+def _hertz(channel: Dataset, name: str) -> str:
+    """A frequency as text; empty where it is absent or no number, for no score depends on it."""
+    try:
+        return f"{float(channel[name].value):g}"
+    except (KeyError, TypeError, ValueError):
+        return ""
 
 
 def _multiplex(

@@ -5,7 +5,7 @@ The same `Page` is drawn as pixels and as a PDF, so both show the same.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -25,7 +25,10 @@ _SIZES = {"3x4": (3, 4), "6x2": (6, 2), "12x1": (12, 1), "4x3": (4, 3)}
 _GAP_MM = 15.0  # left of the traces, for the calibration pulse
 _PULSE_S = 0.2  # 5 mm at 25 mm/s, 10 mm at 50 mm/s, as carts draw it: it tells the speed
 _LABEL_MM = 3.2
-_HEADER_MM = 3.4
+_TEXT_MM = 3.4
+_MARGIN_MM = 10.0
+_LINE_MM = 5.0
+_MOST_LINES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,8 @@ class Style:
         cabrera: the limb leads in Cabrera's order, with -aVR.
         speed_mm_per_s: paper speed, 25 or 50.
         gain_mm_per_mv: 10; 5 for very high voltages.
-        header: lines of text above the traces, as the caller gives them.
+        header: up to four lines of text above the traces, as the caller gives them; without any
+            the traces have the room.
         stroke_mm: width of the traces.
         grid: `pink` millimetre paper or `none`.
         px_per_mm: resolution of the picture; not used by the PDF.
@@ -88,10 +92,10 @@ class Page:
 
     traces: tuple[Trace, ...]
     texts: tuple[Text, ...]
+    top_mm: float
     width_mm: float = 297.0
     height_mm: float = 210.0
     left_mm: float = 11.0
-    top_mm: float = 30.0
     right_mm: float = 286.0
     bottom_mm: float = 200.0
 
@@ -109,7 +113,7 @@ def lay_out(source: Waveform | Tracings, style: Style) -> Page:
     names = CABRERA if style.cabrera else LEADS
     rows, columns = _SIZES[style.layout]
     seconds = TRACE_MM / style.speed_mm_per_s
-    page = Page((), ())
+    page = Page((), (), _MARGIN_MM + _LINE_MM * len(style.header[:_MOST_LINES]))
     pitch = (page.bottom_mm - page.top_mm) / (rows + style.rhythm)
     start = page.left_mm + _GAP_MM
     traces: list[Trace] = []
@@ -129,7 +133,8 @@ def lay_out(source: Waveform | Tracings, style: Style) -> Page:
         _pulse(start - 2, page.top_mm + (row + 0.5) * pitch, style)
         for row in range(rows + style.rhythm)
     ]
-    return Page((*pulses, *traces), (*texts, *_header(page, style)))
+    words = (*_header(page, style), _scale(page, source, style))
+    return replace(page, traces=(*pulses, *traces), texts=(*texts, *words))
 
 
 def _course(
@@ -179,10 +184,17 @@ def _label(name: str, x_mm: float, baseline_mm: float, pitch: float) -> Text:
 
 
 def _header(page: Page, style: Style) -> list[Text]:
-    """The caller's lines above, speed and gain below."""
-    lines = [
-        Text(page.left_mm, 10 + 4.6 * number, _HEADER_MM, line)
-        for number, line in enumerate(style.header[:4])
+    """The caller's lines, above the traces."""
+    return [
+        Text(page.left_mm, _MARGIN_MM + _LINE_MM * number, _TEXT_MM, line)
+        for number, line in enumerate(style.header[:_MOST_LINES])
     ]
-    scale = f"{style.speed_mm_per_s:g} mm/s   {style.gain_mm_per_mv:g} mm/mV"
-    return [*lines, Text(page.left_mm, page.bottom_mm + 5, _HEADER_MM, scale)]
+
+
+def _scale(page: Page, source: Waveform | Tracings, style: Style) -> Text:
+    """Speed, gain and what the recorder did to the signal, below the traces as carts print it."""
+    words = [f"{style.speed_mm_per_s:g} mm/s", f"{style.gain_mm_per_mv:g} mm/mV"]
+    if isinstance(source, Waveform):
+        words += [f"{source.rate_hz:g} samples/s", source.facts.get("filter", "")]
+    line = "   ".join(word for word in words if word)
+    return Text(page.left_mm, page.bottom_mm + 5, _TEXT_MM, line)

@@ -64,6 +64,26 @@ def test_channel_calibration(of_each, mv_per_unit, shift_mv):
     np.testing.assert_allclose(found.samples_mv, truth * mv_per_unit + shift_mv, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"Low": "0.05", "High": "150", "notch": "50"}, "filter 0.05-150 Hz, notch 50 Hz"),
+        ({"Low": "0.05", "High": "300", "notch": "0"}, "filter 0.05-300 Hz"),
+        ({"notch": "60"}, "notch 60 Hz"),
+        ({"Low": "0.05", "High": ""}, None),
+        ({}, None),
+    ],
+)
+def test_filters_that_the_recorder_tells(told, words):
+    """-3 dB points and notch of the first channel (PS3.3 C.10.9.1), where they are told."""
+    names = {"Low": "FilterLowFrequency", "High": "FilterHighFrequency"}
+    channels = files.twelve_channels()
+    for end, value in told.items():
+        setattr(channels[0], names.get(end, "NotchFilterFrequency"), value)
+    found = reading(files.dicom_waveform(files.group(files.recording(), channels)))
+    assert found.facts.get("filter") == words
+
+
 def test_transfer_syntaxes_of_waveforms():
     """Implicit, big endian and deflated data sets hold the same samples."""
     truth = files.recording()

@@ -61,7 +61,7 @@ def test_calibration_pulse_and_grid_are_to_scale():
     """The pulse is 10 mm x 5 mm, the strong lines stand 5 mm apart."""
     picture = page(ECG).astype(int)
     dark = picture.max(axis=2) < 90
-    pulse = dark[30 * 8 : 72 * 8, 15 * 8 : 25 * 8]
+    pulse = dark[12 * 8 : 56 * 8, 15 * 8 : 25 * 8]
     rows, columns = np.nonzero(pulse)
     assert (rows.max() - rows.min()) / 8 == pytest.approx(10.3, abs=0.3)
     roof = columns[rows < rows.min() + 3]
@@ -76,19 +76,37 @@ def test_speed_and_gain_are_printed_and_obeyed():
     usual = lay_out(ECG, Style())
     wide = lay_out(ECG, Style(speed_mm_per_s=50, gain_mm_per_mv=5))
     assert usual.texts[-1].words != wide.texts[-1].words
-    words = [text.words for text in wide.texts]
-    assert "50 mm/s   5 mm/mV" in words
+    assert wide.texts[-1].words.startswith("50 mm/s   5 mm/mV")
     assert np.ptp(wide.traces[-1].up_mm) < 0.7 * np.ptp(usual.traces[-1].up_mm)
     assert page(ECG, Style(speed_mm_per_s=50)).shape == (1680, 2376, 3)
 
 
+def test_the_recorders_filters_are_printed():
+    """Below the traces stand sampling rate and filters, where the file tells them."""
+    told = Waveform(ECG.samples_mv, 500.0, {"filter": "filter 0.05-150 Hz, notch 50 Hz"})
+    scale = lay_out(told, Style()).texts[-1].words
+    assert scale == "25 mm/s   10 mm/mV   500 samples/s   filter 0.05-150 Hz, notch 50 Hz"
+    assert lay_out(cut(ECG), Style()).texts[-1].words == "25 mm/s   10 mm/mV"
+
+
 def test_without_grid_and_with_header():
-    """The caller's lines are written; without a grid the paper is white."""
+    """The caller's lines are written, up to four; without a grid the paper is white."""
     bare = page(ECG, Style(grid="none"))
     headed = page(ECG, Style(grid="none", header=("A line", "Another")))
-    assert (bare[: 28 * 8] == 255).all()
-    assert (headed[: 28 * 8] < 128).any()
+    assert (bare[: 12 * 8] == 255).all()
+    assert (headed[: 12 * 8] < 128).any()
     assert (bare.max(axis=2) - bare.min(axis=2)).max() <= 8
+    assert (
+        lay_out(ECG, Style(header=("a",) * 6)).texts == lay_out(ECG, Style(header=("a",) * 4)).texts
+    )
+
+
+@pytest.mark.parametrize("lines", range(5))
+def test_the_traces_have_the_room_that_the_header_leaves(lines):
+    """No line of text is written over the grid, and without a header no room is kept for one."""
+    laid = lay_out(ECG, Style(header=("words",) * lines))
+    assert all(text.baseline_mm <= laid.top_mm - 5 for text in laid.texts if text.words == "words")
+    assert laid.top_mm == 10 + 5 * lines
 
 
 def test_pdf_has_vectors_text_and_no_picture():
@@ -119,5 +137,5 @@ def test_gaps_are_not_drawn():
     samples[1, 1000:2000] = np.nan
     waveform = Waveform(samples, ECG.rate_hz)
     picture = page(waveform, Style(grid="none"))
-    assert (picture[50 * 8 : 72 * 8, 216 * 8 : 276 * 8] > 200).all()
+    assert (picture[36 * 8 : 56 * 8, 216 * 8 : 276 * 8] > 200).all()
     assert page_pdf(waveform)
