@@ -20,6 +20,9 @@ from gateway.hl7.framing import Decoder, frame
 
 MAX_ANSWER_BYTES = 1 << 20
 READ_BYTES = 1 << 16
+KEEPALIVE_S, PROBE_S, PROBES = 60, 10, 3
+"""An idle peer is probed after so many seconds, then each so many, and gone after so many probes: a
+line that a firewall forgot is found dead before the next alert is sent into it."""
 
 
 class MllpSender:
@@ -99,9 +102,20 @@ class MllpSender:
                 fresh.close()
                 raise PeerUnreachable("stopped on this side")
             self._socket = fresh
-        fresh.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        fresh.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        tune(fresh)
         return fresh
+
+
+def tune(connection: socket.socket) -> None:
+    """Set up a TCP connection that sends small messages now and is silent for long."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (
+        (socket.TCP_NODELAY, 1),
+        (socket.TCP_KEEPIDLE, KEEPALIVE_S),
+        (socket.TCP_KEEPINTVL, PROBE_S),
+        (socket.TCP_KEEPCNT, PROBES),
+    ):
+        connection.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def _shutdown(connection: socket.socket) -> None:

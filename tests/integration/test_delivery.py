@@ -1,5 +1,6 @@
 """Results over real sockets to a simulated EHR: every way in which it can fail to answer."""
 
+import contextlib
 import socket
 import threading
 import time
@@ -9,7 +10,7 @@ import pytest
 from support.ehr import Script, add_result, destination, new_store, site
 
 from gateway.delivery.courier import Lease
-from gateway.delivery.mllp_sender import MllpSender
+from gateway.delivery.mllp_sender import MllpSender, tune
 from gateway.delivery.pool import CourierPool
 from gateway.demo.ehr import Ehr, Manner
 from gateway.ecg import DeliveryState, State
@@ -240,6 +241,69 @@ def answer_and_chatter(server):
 
 def ack(control_id):
     return f"\x0bMSH|^~\\&|E|H|G|H|2026||ACK|9|T|2.5.1\rMSA|AA|{control_id}\r\x1c\r".encode()
+
+
+def dribble(server, data):
+    """Take a message, then say the same again and again until the other side has closed."""
+    with server.accept()[0] as peer, contextlib.suppress(OSError):
+        peer.recv(1 << 16)
+        while True:
+            peer.sendall(data)
+            threading.Event().wait(0.01)
+
+
+@pytest.mark.parametrize(
+    ("data", "timeout_s"),
+    [(b"x", 0.3), (b"\x0bMSA", 0.3), (b"\x0b" + b"x" * (1 << 18), DEADLINE_S)],
+)
+def test_an_answer_without_end_is_none(data, timeout_s):
+    """Bytes that keep coming do not keep the courier: the timeout is of the whole answer."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        sender = MllpSender(destination(server.getsockname()[1], ack_timeout_s=timeout_s))
+        talking = threading.Thread(target=dribble, args=(server, data), daemon=True)
+        talking.start()
+        with pytest.raises(NoAcknowledgement):
+            sender.send(message(1), "ID1")
+        talking.join(DEADLINE_S)
+        assert not talking.is_alive()  # the connection was closed, so nothing late is heard
+
+
+def test_an_answer_in_pieces_is_an_answer():
+    """TCP may cut an acknowledgement anywhere."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        sender = MllpSender(destination(server.getsockname()[1], ack_timeout_s=DEADLINE_S))
+
+        def answer():
+            with server.accept()[0] as peer:
+                peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                peer.recv(1 << 16)
+                for byte in ack("ID1"):
+                    peer.sendall(bytes([byte]))
+                peer.recv(1)
+
+        answering = threading.Thread(target=answer, daemon=True)
+        answering.start()
+        assert b"MSA|AA|ID1" in sender.send(message(1), "ID1")
+        sender.close()
+        answering.join(DEADLINE_S)
+
+
+def test_a_peer_that_reads_nothing_is_an_unknown_outcome():
+    """A message that fits into no buffer ends at the timeout, not never."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        sender = MllpSender(destination(server.getsockname()[1], ack_timeout_s=0.3))
+        with pytest.raises(NoAcknowledgement):
+            sender.send(b"x" * (64 << 20), "ID1")
+
+
+def test_an_idle_line_is_probed():
+    """A connection that a firewall forgot is found out within two minutes, not two hours."""
+    with socket.socket() as line:
+        tune(line)
+        assert line.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        names = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+        idle_s, interval_s, probes = (line.getsockopt(socket.IPPROTO_TCP, name) for name in names)
+        assert idle_s + interval_s * probes < 120
 
 
 def test_nobody_listening_is_unreachable_and_an_aborted_sender_stays_closed(ehr):

@@ -120,6 +120,20 @@ def test_a_refused_message_is_a_dead_letter_and_the_next_one_goes(store, clock):
     assert store.blobs.get(letter.ack_digest) == b"MSH|the answer"
 
 
+def test_one_message_is_in_flight(store, clock):
+    """However many patients wait, the next message is sent when the one before has its answer."""
+    ecgs = [add_result(store, number, site(EHR)) for number in range(5)]
+    in_flight = []
+
+    class Watch(FakeWire):
+        def send(self, message, control_id):
+            in_flight.append(states(store, *ecgs).count(DeliveryState.SENT))
+            return super().send(message, control_id)
+
+    drain(make(store, Watch(), clock), clock)
+    assert in_flight == [1] * 5
+
+
 def test_busy_is_retried_a_bounded_number_of_times(store, clock):
     """AR is asked again as often as the destination allows, then becomes a dead letter."""
     where = destination(1, max_busy_retries=3)
