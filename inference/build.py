@@ -1,4 +1,4 @@
-"""Build a bundle: weights + facts -> threshold, guard, int8 model, parity, golden scores, card.
+"""Build a bundle: weights + facts -> threshold, guard, int8 model, golden scores, parity, card.
 
 Needs the `train` extra. Nothing here looks at a test fold or at an external cohort.
 """
@@ -13,14 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from inference import guard
+from inference import embedding, guard
 from inference.bundle import GOLDEN, INT8, WEIGHTS, Bundle, open_bundle, write_card
+from inference.embedding import Embedding
 from inference.forms import F32, Waveform
 from inference.metrics import auroc, best_f1_threshold
 from inference.network import NetworkConfig
 from inference.preprocess import Recipe, preprocess
 from inference.render import panel
-from inference.runtime import F64, probability
+from inference.runtime import F64, Outputs, Runtime, probability
 from inference.runtime.eager import TorchRuntime
 from inference.runtime.vino import VinoRuntime, has_bf16
 from inference.tracings import cut
@@ -29,6 +30,8 @@ GOLDEN_RATE_HZ = 250.0
 LARGEST = {"openvino-fp32": 0.002, "openvino-bf16": 0.01}
 """Parity bounds: largest difference in probability; int8 is bounded by its AUROC instead."""
 INT8_AUROC = 0.002
+REFUSALS = 0.01
+"""Largest share of the inputs on which a runtime's embedding distance may decide otherwise."""
 _CALIBRATION = 300
 
 
@@ -41,6 +44,8 @@ class Material:
         network, recipe: what it was trained with.
         training: (n, H, W) inputs of training ECGs, for the guard and for quantisation.
         validation: (m, H, W) inputs; labels: (m,) 0 or 1; never the test fold.
+        pages: (m, H, W) the same ECGs as pages show them, some without a rhythm strip: with
+            `validation` they set the bound on the embedding distance.
         golden: (k, 12, 2500) mV at 250 Hz, simulated.
         facts: the card's other tables: name, version, endpoint, data, training and so on.
     """
@@ -50,6 +55,7 @@ class Material:
     recipe: Recipe
     training: F32
     validation: F32
+    pages: F32
     labels: np.ndarray[Any, Any]
     golden: F32
     facts: Mapping[str, Any]
@@ -63,12 +69,12 @@ def build_bundle(material: Material, out: Path, *, int8: bool = True) -> Bundle:
     shutil.copyfile(material.weights, partial / WEIGHTS)
     np.savez_compressed(partial / GOLDEN, uv=np.rint(material.golden * 1000).astype(np.int16))
     draft = _draft(material, partial)
-    logits = TorchRuntime(draft).logits(_golden_inputs(draft))
-    reference = TorchRuntime(draft).logits(material.validation[:, None])
+    torch = TorchRuntime(draft)
+    reference = torch.outputs(material.validation[:, None])
     card = dict(draft.card) | {
-        "golden": {"logits": [float(v) for v in logits]},
-        "threshold": best_f1_threshold(material.labels, probability(reference, draft)),
-        "guard": guard.fit(np.concatenate((material.training, material.validation))),
+        "golden": {"logits": [float(v) for v in torch.logits(_golden_inputs(draft))]},
+        "threshold": best_f1_threshold(material.labels, probability(reference.logits, draft)),
+        "guard": _guard(material, torch, reference, partial),
     }
     write_card(partial, card)
     if int8:
@@ -83,6 +89,16 @@ def build_bundle(material: Material, out: Path, *, int8: bool = True) -> Bundle:
     write_card(partial, card)
     _replace(partial, out)
     return open_bundle(out)
+
+
+def _guard(material: Material, torch: Runtime, seen: Outputs, folder: Path) -> dict[str, Any]:
+    """Fit both halves of the guard; write the embedding and give the card's table."""
+    table = guard.fit(np.concatenate((material.training, material.validation)))
+    described = embedding.fit(torch.outputs(material.training[:, None]).features)
+    described.save(folder)
+    pages = torch.outputs(material.pages[:, None]).features
+    features = np.concatenate((seen.features, pages))
+    return table | {"embedding": guard.fit_features(described, features)}
 
 
 def _draft(material: Material, folder: Path) -> Bundle:
@@ -120,28 +136,44 @@ def quantise(bundle: Bundle, inputs: F32, out: Path) -> None:
 
 
 def parity(
-    bundle: Bundle, inputs: F32, labels: np.ndarray[Any, Any], reference: F64
+    bundle: Bundle, inputs: F32, labels: np.ndarray[Any, Any], reference: Outputs
 ) -> dict[str, Any]:
     """Measure each OpenVINO runtime against fp32 torch on (n, 1, H, W) inputs."""
-    wanted = probability(reference, bundle)
     names = ["fp32", *(["bf16"] if has_bf16() else [])]
     names += ["int8"] if (bundle.path / INT8[0]).exists() else []
-    out = {}
-    for precision in names:
-        found = probability(VinoRuntime(bundle, precision).logits(inputs), bundle)
-        flips = (found >= bundle.threshold) != (wanted >= bundle.threshold)
-        largest = float(np.abs(found - wanted).max())
-        moved = float(auroc(labels, found) - auroc(labels, wanted))
-        name = f"openvino-{precision}"
-        holds = largest <= LARGEST[name] if name in LARGEST else abs(moved) <= INT8_AUROC
-        out[name] = {
-            "inputs": len(inputs),
-            "largest_difference": round(largest, 6),
-            "auroc_difference": round(moved, 6),
-            "category_changes": int(flips.sum()),
-            "holds": bool(holds),
-        }
-    return out
+    return {
+        f"openvino-{name}": compare(
+            f"openvino-{name}", bundle, labels, VinoRuntime(bundle, name).outputs(inputs), reference
+        )
+        for name in names
+    }
+
+
+def compare(
+    name: str, bundle: Bundle, labels: np.ndarray[Any, Any], given: Outputs, reference: Outputs
+) -> dict[str, Any]:
+    """Compare what a runtime gives with the reference: a table of the card's `[parity]`."""
+    found, wanted = (probability(each.logits, bundle) for each in (given, reference))
+    largest = float(np.abs(found - wanted).max())
+    moved = float(auroc(labels, found) - auroc(labels, wanted))
+    described = Embedding.read(bundle.path)
+    far, near = (described.distances(each.features) for each in (given, reference))
+    refusals = _changes(far, near, float(bundle.card["guard"]["embedding"]["bound"]))
+    same = largest <= LARGEST[name] if name in LARGEST else abs(moved) <= INT8_AUROC
+    return {
+        "inputs": len(found),
+        "largest_difference": round(largest, 6),
+        "auroc_difference": round(moved, 6),
+        "category_changes": _changes(found, wanted, bundle.threshold),
+        "embedding_difference": round(float(np.abs(far / near - 1).max()), 6),
+        "refusal_changes": refusals,
+        "holds": same and refusals <= REFUSALS * len(found),
+    }
+
+
+def _changes(found: F64, wanted: F64, bound: float) -> int:
+    """Count those that lie on another side of the bound."""
+    return int(((found >= bound) != (wanted >= bound)).sum())
 
 
 def _replace(partial: Path, out: Path) -> None:

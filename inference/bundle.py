@@ -3,6 +3,7 @@
     NAME/card.toml             what it is; the SHA-256 of every other file; all bounds and measures
     NAME/weights.safetensors   fp16 kernels, fp32 vectors; no pickle is ever read
     NAME/openvino-int8.xml,.bin   optional, made by post-training quantisation
+    NAME/embedding.safetensors the training inputs' features, for the guard; older bundles have none
     NAME/golden/waveforms.npz  simulated ECGs whose logits the card states
     NAME/card.sig              optional Ed25519 signature of card.toml
 
@@ -29,6 +30,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from inference.architecture import NetworkConfig
+from inference.embedding import EMBEDDING, Embedding
 from inference.errors import BundleError
 from inference.preprocess import Recipe
 
@@ -93,6 +95,19 @@ class Bundle:
             raise BundleError(f"{WEIGHTS}: {error}") from error
         return tensors
 
+    @property
+    def embedded(self) -> bool:
+        """Tell whether the card states an embedding distance; older bundles do not."""
+        return _states_embedding(self.card)
+
+    def embedding(self) -> Embedding | None:
+        """Read the training inputs' features; None when the card states no `[guard.embedding]`.
+
+        Raises:
+            BundleError: the file is damaged.
+        """
+        return Embedding.read(self.path) if self.embedded else None
+
     def golden(self, runtime: str = "") -> tuple[Any, Any]:
         """Give the golden waveforms, (n, 12, 2500) mV at 250 Hz, and their logits (n,).
 
@@ -124,7 +139,7 @@ def open_bundle(path: Path, *, trusted: bytes | None = None) -> Bundle:
     if trusted is not None:
         _check_signature(path, raw, trusted)
     card = _read_card(raw)
-    _check_files(path, card["files"])
+    _check_files(path, card)
     network, recipe = _fit(card)
     return Bundle(
         path, card, hashlib.sha256(raw).hexdigest(), network, recipe, signed=trusted is not None
@@ -260,11 +275,15 @@ def _fit(card: Mapping[str, Any]) -> tuple[NetworkConfig, Recipe]:
     return network, recipe
 
 
-def _check_files(path: Path, listed: Mapping[str, str]) -> None:
-    there = set(_names(path))
+def _states_embedding(card: Mapping[str, Any]) -> bool:
+    return "embedding" in card.get("guard", {})
+
+
+def _check_files(path: Path, card: Mapping[str, Any]) -> None:
+    listed, there = card["files"], set(_names(path))
     for name in sorted(there - set(listed)):
         raise BundleError(f"{path.name}: {name} is not listed in {CARD}")
-    for name in (WEIGHTS, GOLDEN):
+    for name in (WEIGHTS, GOLDEN, *([EMBEDDING] if _states_embedding(card) else [])):
         if name not in listed:
             raise BundleError(f"{CARD} lists no {name}")
     for name, wanted in listed.items():

@@ -1,7 +1,8 @@
 """The input-domain guard: how far an input is from what the network was trained on.
 
-Cheap statistics of the input's ink, standardised by those of the training inputs. A distance beyond
-the bundle's bound means that the picture is not one that the model may judge.
+Before the network: cheap statistics of the input's ink, standardised by those of the training
+inputs. After it: how far the network's features are from theirs (`inference.embedding`). A distance
+beyond the bundle's bound means that the picture is not one that the model may judge.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from inference.embedding import Embedding
 from inference.errors import Unscorable
 from inference.forms import F32, Tracings
 
@@ -24,6 +26,9 @@ STATISTICS = (
 """Mean ink of all and of each row, share of columns with ink in each row, most ink in a column."""
 MARGIN = 2.0
 """The bound is this many times what 99.5 % of the training and validation inputs stay within."""
+
+QUANTILE = 0.995
+"""The bound on the embedding distance is this quantile of the validation inputs."""
 
 
 def statistics(pixels: F32) -> F32:
@@ -79,9 +84,33 @@ def check(pixels: F32, table: Mapping[str, Any]) -> float:
     Raises:
         Unscorable: `out-of-domain`.
     """
-    found, bound = distance(pixels, table), float(table["bound"])
-    if found > bound:
+    return _within(distance(pixels, table), float(table["bound"]), "inputs")
+
+
+def fit_features(embedding: Embedding, features: F32) -> dict[str, Any]:
+    """Give the card's `[guard.embedding]`; (n, d) features of validation inputs set the bound."""
+    found = embedding.distances(features)
+    return {
+        "components": len(embedding.spread),
+        "quantile": QUANTILE,
+        "inputs": len(features),
+        "bound": round(float(np.quantile(found, QUANTILE)), 4),
+    }
+
+
+def check_features(features: F32, embedding: Embedding, table: Mapping[str, Any]) -> float:
+    """Give the distance of one input's (1, d) features.
+
+    Raises:
+        Unscorable: `out-of-domain`.
+    """
+    found = float(embedding.distances(features)[0])
+    return _within(found, float(table["embedding"]["bound"]), "features")
+
+
+def _within(found: float, bound: float, what: str) -> float:
+    if not found <= bound:
         raise Unscorable(
-            "out-of-domain", f"distance {found:.2f} from the training inputs; up to {bound:.2f}"
+            "out-of-domain", f"distance {found:.2f} from the training {what}; up to {bound:.2f}"
         )
     return found

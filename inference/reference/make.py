@@ -25,7 +25,6 @@ from inference.reference.sources import PtbxlSource
 from inference.runtime import load, probability
 
 NAME = "reference"
-_GUARD_INPUTS = 600
 
 
 def make(data: Path, run: Path, out: Path, version: str, *, int8: bool = True) -> Bundle:
@@ -35,15 +34,14 @@ def make(data: Path, run: Path, out: Path, version: str, *, int8: bool = True) -
     parts = recipe.split(data / "ptbxl")
     settings = Recipe.from_table(trained["recipe"])
     known = [s for s in parts.training if not s.record.scaled]
-    lost = [s for s in parts.training if s.record.scaled][: _GUARD_INPUTS - len(known)]
-    shuffled = np.random.default_rng(5).permutation(len(known) + len(lost))
-    training = inputs([*known, *lost], settings, augment.PAGES)[shuffled]
+    shuffled = np.random.default_rng(5).permutation(len(known))
     material = Material(
         weights=run / "weights.safetensors",
         network=NetworkConfig.of(trained["network"]),
         recipe=settings,
-        training=training,
+        training=inputs(known, settings, augment.PAGES)[shuffled],
         validation=inputs(parts.validation, settings),
+        pages=inputs(parts.validation, settings, augment.PAGES),
         labels=np.array([s.label for s in parts.validation]),
         golden=golden.waveforms(),
         facts=facts(trained, log, parts) | {"version": version},

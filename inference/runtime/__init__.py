@@ -6,6 +6,7 @@ with the fp32 network was measured when the bundle was built and held.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -26,6 +27,19 @@ fp32 is the card's `[parity]`.
 """
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Outputs:
+    """What a model gives for n inputs.
+
+    Attributes:
+        logits: (n,) float64, the endpoint's.
+        features: (n, 2048) float32, the pooled features that the logits are a weighted sum of.
+    """
+
+    logits: F64
+    features: F32
+
+
 class Runtime(Protocol):
     """A loaded model."""
 
@@ -35,6 +49,13 @@ class Runtime(Protocol):
 
     def logits(self, batch: F32) -> F64:
         """Score (n, 1, H, W) float32 inputs, 0 to 1: (n,) logits."""
+
+    def outputs(self, batch: F32) -> Outputs:
+        """Give the logits with the features that they are made of.
+
+        Raises:
+            BundleError: the bundle's int8 graph is from before features were given.
+        """
 
 
 def load(bundle: Bundle, runtime: str = "auto", threads: int = 0) -> Runtime:

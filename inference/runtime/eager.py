@@ -9,7 +9,7 @@ import numpy as np
 from inference.bundle import Bundle
 from inference.errors import RuntimeMissing
 from inference.forms import F32
-from inference.runtime import F64, missing_weight
+from inference.runtime import F64, Outputs, missing_weight
 
 try:
     import torch
@@ -20,6 +20,8 @@ except ImportError as error:
         "the torch runtime needs torch: install `ecg-gateway[gpu]` or `[train]`, "
         "or choose an openvino runtime"
     ) from error
+
+_LARGEST_BATCH = 32
 
 
 def network_of(bundle: Bundle) -> SaResNet50:
@@ -58,7 +60,17 @@ class TorchRuntime:
 
     def logits(self, batch: F32) -> F64:
         """Score (n, 1, H, W) inputs."""
+        return self.outputs(batch).logits
+
+    def outputs(self, batch: F32) -> Outputs:
+        """Give logits and pooled features of (n, 1, H, W) inputs, in runs that fit the memory."""
+        given = torch.from_numpy(np.ascontiguousarray(batch))
         with torch.inference_mode():
-            given = torch.from_numpy(np.ascontiguousarray(batch)).to(self._device)
-            out: F64 = self._network(given).double().cpu().numpy()
-        return out
+            pooled = torch.cat(
+                [
+                    self._network.features(part.to(self._device))
+                    for part in given.split(_LARGEST_BATCH)
+                ]
+            )  # (n, 2048)
+            logits: F64 = self._network.fc(pooled).squeeze(1).double().cpu().numpy()
+            return Outputs(logits, pooled.cpu().numpy())

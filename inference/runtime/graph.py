@@ -21,7 +21,7 @@ _CHANNELS = (1, 2)
 
 
 def build(weights: Mapping[str, Any], config: NetworkConfig) -> Any:
-    """Give an OpenVINO model: `input` (n, 1, H, W) float32 -> `logits` (n,) float32.
+    """Give an OpenVINO model: `input` (n, 1, H, W) -> `logits` (n,), `features` (n, 2048); float32.
 
     Raises:
         BundleError: a tensor is missing or of another shape.
@@ -40,8 +40,9 @@ def build(weights: Mapping[str, Any], config: NetworkConfig) -> Any:
     logits = ops.add(ops.matmul(pooled, weight, False, True), bias)  # (n, 1)
     flat = ops.squeeze(logits, np.array([1]))
     flat.output(0).get_tensor().set_names({"logits"})
+    pooled.output(0).get_tensor().set_names({"features"})
     image.output(0).get_tensor().set_names({"input"})
-    return ov.Model([flat], [image], "sa-resnet50")
+    return ov.Model([flat, pooled], [image], "sa-resnet50")
 
 
 class _Builder:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import openvino as ov
 
+from inference.architecture import FEATURES
 from inference.bundle import INT8, Bundle
 from inference.errors import BundleError, RuntimeMissing
 from inference.forms import F32
-from inference.runtime import F64, graph
+from inference.runtime import F64, Outputs, graph
 
 PRECISIONS = ("int8", "bf16", "fp32")
 _LARGEST_BATCH = 8
+_FEATURELESS = f"{INT8[0]} gives no features to measure a distance by: build the bundle anew"
 
 
 def has_bf16() -> bool:
@@ -46,19 +49,25 @@ class VinoRuntime:
 
     def logits(self, batch: F32) -> F64:
         """Score (n, 1, H, W) inputs in runs of at most eight."""
+        return np.concatenate([np.empty(0), *(np.array(out[0]) for out in self._runs(batch))])
+
+    def outputs(self, batch: F32) -> Outputs:
+        """Give logits and pooled features of (n, 1, H, W) inputs in runs of at most eight."""
+        if len(self._model.outputs) == 1:
+            raise BundleError(_FEATURELESS)
+        parts = [(np.array(out[0]), np.array(out[1])) for out in self._runs(batch)]
+        features = np.concatenate([np.empty((0, FEATURES), np.float32), *(f for _, f in parts)])
+        return Outputs(np.concatenate([np.empty(0), *(each for each, _ in parts)]), features)
+
+    def _runs(self, batch: F32) -> Iterator[Any]:
+        """Give the outputs of each run; the next one writes over them."""
         if batch.ndim != 4 or batch.shape[1:] != (1, *self._size):
             raise ValueError(f"inputs are (n, 1, {self._size[0]}, {self._size[1]})")
-        parts = [
-            self._run(batch[k : k + _LARGEST_BATCH]) for k in range(0, len(batch), _LARGEST_BATCH)
-        ]
-        return np.concatenate(parts) if parts else np.empty(0)
-
-    def _run(self, batch: F32) -> F64:
-        if len(batch) not in self._compiled:
-            self._compiled[len(batch)] = self._compile(len(batch))
-        request = self._compiled[len(batch)]
-        given = np.ascontiguousarray(batch, np.float32)
-        return np.array(request.infer({0: given})[0], np.float64).reshape(len(batch))
+        for first in range(0, len(batch), _LARGEST_BATCH):
+            part = np.ascontiguousarray(batch[first : first + _LARGEST_BATCH], np.float32)
+            if len(part) not in self._compiled:
+                self._compiled[len(part)] = self._compile(len(part))
+            yield self._compiled[len(part)].infer({0: part})
 
     def _compile(self, batch: int) -> Any:
         model = self._model.clone()
@@ -72,6 +81,9 @@ class VinoRuntime:
         if not path.exists():
             raise RuntimeMissing(f"bundle {bundle.name} holds no int8 model; use openvino-fp32")
         try:
-            return self._core.read_model(path)
+            model = self._core.read_model(path)
         except RuntimeError as error:
             raise BundleError(f"{INT8[0]} cannot be read by this OpenVINO") from error
+        if bundle.embedded and len(model.outputs) == 1:
+            raise BundleError(_FEATURELESS)
+        return model

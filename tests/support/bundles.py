@@ -66,6 +66,7 @@ def make_bundle(folder: Path, **changes) -> Path:
         recipe=Recipe(input_height=32, input_width=64),
         training=inputs,
         validation=inputs[:12],
+        pages=inputs[:12],
         labels=np.arange(12) % 2,
         golden=golden.waveforms()[:3],
         facts=FACTS,
@@ -80,7 +81,9 @@ def _generous(path: Path) -> Path:
     from inference.bundle import open_bundle, write_card
 
     card = dict(open_bundle(path).card)
-    write_card(path, card | {"guard": {**card["guard"], "bound": 1e9}})
+    wide = {**card["guard"], "bound": 1e9}
+    wide["embedding"] = {**wide["embedding"], "bound": 1e9}
+    write_card(path, card | {"guard": wide})
     return path
 
 

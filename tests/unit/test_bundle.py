@@ -22,6 +22,7 @@ from inference.bundle import (
     sign,
     write_card,
 )
+from inference.embedding import EMBEDDING
 from inference.errors import BundleError
 
 
@@ -80,6 +81,21 @@ def test_an_unlisted_file_is_refused(bundle):
     (bundle / "extra.pt").write_bytes(b"x")
     with pytest.raises(BundleError, match="not listed"):
         open_bundle(bundle)
+
+
+def test_the_embedding_is_hashed_and_must_be_there_when_the_card_states_its_bound(bundle):
+    """A bundle without the section is an older one: it opens, and measures no such distance."""
+    card = dict(open_bundle(bundle).card)
+    assert len(open_bundle(bundle).embedding().mean) == 2048
+    (bundle / EMBEDDING).unlink()
+    with pytest.raises(BundleError, match=f"{EMBEDDING} is missing"):
+        open_bundle(bundle)
+    write_card(bundle, card)
+    with pytest.raises(BundleError, match=f"lists no {EMBEDDING}"):
+        open_bundle(bundle)
+    del card["guard"]["embedding"]
+    write_card(bundle, card)
+    assert open_bundle(bundle).embedding() is None
 
 
 def test_a_link_is_refused(bundle):

@@ -1,6 +1,9 @@
 """The runtimes agree with the network as torch computes it."""
 
+import shutil
+
 import numpy as np
+import openvino as ov
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -8,7 +11,7 @@ pytest.importorskip("torchvision")
 
 from support.bundles import random_network, tiny_bundle  # noqa: E402
 
-from inference.bundle import open_bundle  # noqa: E402
+from inference.bundle import open_bundle, write_card  # noqa: E402
 from inference.errors import BundleError, RuntimeMissing  # noqa: E402
 from inference.runtime import choose, graph, load, probability  # noqa: E402
 
@@ -34,11 +37,41 @@ def test_fp32_openvino_built_from_the_weights_is_torch(bundle, inputs):
     assert apart.max() <= 0.002
 
 
+def test_the_features_are_what_the_logits_are_made_of(bundle, inputs):
+    """Each runtime's logits are its features through the head, and both runtimes agree."""
+    weights = bundle.weights()
+    wanted = load(bundle, "torch").outputs(inputs)
+    found = load(bundle, "openvino-fp32", threads=1).outputs(inputs)
+    for each in (wanted, found):
+        assert each.features.shape == (11, 2048)
+        head = weights["fc.weight"].astype(np.float32)[0]
+        np.testing.assert_allclose(
+            each.features @ head + weights["fc.bias"], each.logits, atol=1e-3, rtol=1e-3
+        )
+    np.testing.assert_allclose(found.features, wanted.features, atol=1e-3, rtol=1e-3)
+
+
+def test_an_int8_graph_without_features_scores_but_measures_no_distance(bundle, inputs, tmp_path):
+    """As the bundles before the embedding distance have it; a card that states one refuses it."""
+    older = tmp_path / "older"
+    shutil.copytree(bundle.path, older)
+    model = graph.build(bundle.weights(), bundle.network)
+    model.remove_result(model.get_results()[1])
+    ov.save_model(model, older / "openvino-int8.xml")
+    write_card(older, bundle.card)
+    with pytest.raises(BundleError, match="features"):
+        load(open_bundle(older), "openvino-int8")
+    kept = {name: value for name, value in bundle.card["guard"].items() if name != "embedding"}
+    write_card(older, bundle.card | {"guard": kept})
+    runtime = load(open_bundle(older), "openvino-int8", threads=1)
+    assert runtime.logits(inputs).shape == (11,)
+    with pytest.raises(BundleError, match="features"):
+        runtime.outputs(inputs)
+
+
 @pytest.mark.parametrize(("sa_after", "gate"), [((), "multiply"), ((1, 4), "residual")])
 def test_every_form_of_the_network_is_built(sa_after, gate, inputs):
     """No attention, and attention after layer 4 with the residual gate."""
-    import openvino as ov
-
     network = random_network(sa_after=sa_after, gate=gate)
     state = {k: v.numpy() for k, v in network.state_dict().items()}
     model = graph.build(state, network.config)
@@ -81,6 +114,8 @@ def test_the_card_records_the_parity_of_each_runtime(bundle):
     assert fp32["largest_difference"] <= 0.002
     assert fp32["category_changes"] == 0
     assert fp32["inputs"] == 12
+    assert fp32["embedding_difference"] <= 0.01
+    assert fp32["refusal_changes"] == 0
 
 
 def test_wrong_shapes_are_refused(bundle):

@@ -55,6 +55,36 @@ def test_a_page_is_scored_with_its_images_and_timings(scored, scorer):
     assert scored.guard["source"] == "page"
 
 
+def with_embedding(folder, embedding):
+    """A copy of the tiny bundle whose card states another `[guard.embedding]`, or none."""
+    shutil.copytree(tiny_bundle(), folder)
+    card = dict(open_bundle(folder).card)
+    kept = {name: value for name, value in card["guard"].items() if name != "embedding"}
+    write_card(folder, card | {"guard": kept | embedding})
+    return Scorer.load(folder, "openvino-fp32", threads=1)
+
+
+def test_the_embedding_distance_goes_with_the_score(scored, scorer):
+    """A number within the card's bound."""
+    bound = scorer.bundle.card["guard"]["embedding"]["bound"]
+    assert 0 < scored.guard["embedding"] <= scored.guard["embedding_bound"] == bound
+
+
+def test_features_beyond_the_bound_are_not_scored(scored, tmp_path):
+    """The same page, and a bundle whose bound lies a little nearer than the page."""
+    nearer = {"embedding": {"bound": scored.guard["embedding"] * 0.99}}
+    with pytest.raises(Unscorable, match=r"out-of-domain.*features"):
+        with_embedding(tmp_path / "tiny", nearer).score(png(page(simulate("normal", 7))))
+
+
+def test_a_bundle_without_an_embedding_says_so(scored, tmp_path):
+    """Older bundles score as before, and the record tells that this distance was not measured."""
+    found = with_embedding(tmp_path / "tiny", {}).score(png(page(simulate("normal", 7))))
+    assert found.logit == scored.logit
+    assert found.guard["embedding"] == "not measured"
+    assert "embedding_bound" not in found.guard
+
+
 def test_the_same_file_gives_the_same_score(scorer, scored):
     """Bit for bit."""
     again = scorer.score(png(page(simulate("normal", 7))), "image/png")
