@@ -9,12 +9,14 @@ in mm: the same recipe means the same at another resolution.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from inference.errors import BundleError
 from inference.forms import F32, U8
@@ -27,6 +29,8 @@ Polarity = Literal["dark", "light"]
 PX_PER_MM = 4.0
 """Resolution of the panel that `inference.render.panel` draws."""
 
+_lent = threading.local()
+_LARGEST_PX = 2**31 // 255  # its integral image fits 32 bits
 _CONTRAST = 32  # grey levels: a flatter panel shows nothing, and Otsu would split its noise
 
 
@@ -117,10 +121,10 @@ def preprocess(panel: U8, recipe: Recipe, px_per_mm: float = PX_PER_MM) -> Steps
     """Run the four steps on a grey panel (rows, cols) uint8 and resize by area.
 
     Raises:
-        ValueError: the panel is not a two-dimensional uint8 image.
+        ValueError: the panel is not a two-dimensional uint8 image of up to 8.4 million pixels.
     """
-    if panel.ndim != 2 or panel.dtype != np.uint8:
-        raise ValueError("a panel is a (rows, cols) uint8 image")
+    if panel.ndim != 2 or panel.dtype != np.uint8 or panel.size > _LARGEST_PX:
+        raise ValueError("a panel is a (rows, cols) uint8 image of up to 8.4 million pixels")
     binary = _binary(panel, recipe)
     denoised = cv2.medianBlur(binary, 3) if recipe.denoise == "median3" else binary
     components = drop_small(denoised, recipe.min_component_mm2 * px_per_mm**2)
@@ -157,7 +161,9 @@ def drop_small(binary: U8, min_px: float) -> U8:
     if min_px <= 1:
         return binary
     ink = np.flatnonzero(binary != 0)  # eight times faster than on bytes
-    count, labels = cv2.connectedComponentsWithAlgorithm(binary, 8, cv2.CV_32S, cv2.CCL_SPAGHETTI)
+    count, labels = cv2.connectedComponentsWithAlgorithm(
+        binary, 8, cv2.CV_32S, cv2.CCL_SPAGHETTI, labels=_scratch(binary.shape)
+    )
     of_ink = labels.ravel()[ink]
     small = np.bincount(of_ink, minlength=count) < min_px
     kept = binary.copy()
@@ -181,7 +187,36 @@ def opening(binary: U8, side_px: int) -> U8:
 
 
 def _input(opened: U8, recipe: Recipe) -> F32:
-    """Share of trace in the area of each input pixel, rounded to 1/255."""
-    size = (recipe.input_width, recipe.input_height)
-    resized: U8 = cv2.resize(opened, size, interpolation=cv2.INTER_AREA)
-    return resized.astype(np.float32) * np.float32(1 / 255)
+    """Share of trace in the area of each input pixel, rounded to 1/255.
+
+    What `cv2.resize` with INTER_AREA gives, in a third of its time where the sizes are no multiple:
+    the sum over an area that begins and ends within pixels is read from the integral image, which
+    is bilinear within each pixel.
+    """
+    y, down = _edges(opened.shape[0], recipe.input_height)
+    x, right = _edges(opened.shape[1], recipe.input_width)
+    shape = (opened.shape[0] + 1, opened.shape[1] + 1)
+    sums = cv2.integral(opened, _scratch(shape), cv2.CV_32S)
+    above, below = sums[y], sums[y + 1]
+    rows = above + down[:, None] * (below - above)  # (height + 1, cols + 1)
+    start = rows.take(x, 1)
+    corners = start + right * (rows.take(x + 1, 1) - start)  # (height + 1, width + 1)
+    cells = np.diff(np.diff(corners, axis=0), axis=1)
+    grey = np.rint(cells * (cells.size / opened.size)).astype(np.float32)
+    return grey * np.float32(1 / 255)
+
+
+def _scratch(shape: tuple[int, ...]) -> NDArray[np.int32]:
+    """Lend this thread's work area: fresh memory costs a page fault for every 1024 numbers."""
+    size = int(np.prod(shape))
+    if getattr(_lent, "area", np.empty(0)).size < size:
+        _lent.area = np.empty(size, np.int32)
+    area: NDArray[np.int32] = _lent.area[:size].reshape(shape)
+    return area
+
+
+def _edges(size: int, count: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Where `count` equal parts of `size` pixels begin and end: the pixel, and the share of it."""
+    at = np.arange(count + 1) * size
+    pixel = np.minimum(at // count, size - 1)
+    return pixel, at / count - pixel

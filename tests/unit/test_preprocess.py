@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import cv2
 import numpy as np
 import pytest
@@ -95,6 +97,36 @@ def test_opening_is_the_union_of_the_squares_that_fit(side):
                 expected[y : y + side, x : x + side] = 255
     inner = (slice(side, -side), slice(side, -side))
     assert np.array_equal(opening(drawn, side)[inner], expected[inner])
+
+
+@pytest.mark.parametrize("size", [(500, 1000), (512, 1024), (301, 777), (40, 50)])
+def test_the_input_is_the_mean_of_each_area(size):
+    """What OpenCV's area resize gives, where sizes divide, where not, and where the input grows."""
+    rng = np.random.default_rng(7)
+    drawn = rng.integers(0, 256, size).astype(np.uint8)
+    recipe = Recipe(binarise="none", denoise="none", min_component_mm2=0, opening="none")
+    found = preprocess(drawn, recipe).input
+    if min(size) >= 128:
+        wanted = cv2.resize(255 - drawn, (256, 128), interpolation=cv2.INTER_AREA)
+        assert np.abs(255 * found - wanted).max() <= 1.001
+        assert (np.abs(255 * found - wanted) < 0.5).mean() > 0.999
+    assert found.mean() == pytest.approx((255 - drawn).mean() / 255, abs=1e-3)
+
+
+def test_the_work_area_of_one_panel_does_not_show_in_the_next():
+    """Large, small and large again, and in two threads at once: the same inputs."""
+    large, small = _panel(1), np.ascontiguousarray(_panel(2)[:250, :600])
+    wanted = [preprocess(each, Recipe()).input for each in (large, small)]
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda each: preprocess(each, Recipe()).input, [large, small] * 4))
+    for number, each in enumerate(found):
+        assert np.array_equal(each, wanted[number % 2])
+
+
+def test_a_panel_whose_integral_would_overflow_is_refused():
+    """Beyond 8.4 million pixels the sums do not fit."""
+    with pytest.raises(ValueError, match="million"):
+        preprocess(np.zeros((3000, 3000), np.uint8), Recipe())
 
 
 def test_a_blank_panel_shows_nothing():
