@@ -174,6 +174,24 @@ def list_bundles(site_dir: Path | None = None) -> list[Path]:
     return list(found.values())
 
 
+def recipe_of(digest: str, site_dir: Path | None = None) -> Recipe | None:
+    """Find how the bundle of this digest prepares a panel.
+
+    The digest is the card's, and the card holds the recipe: no other file has to be checked.
+
+    Returns:
+        Its recipe; None when it is not installed, or was made for another version of this library.
+    """
+    for path in list_bundles(site_dir):
+        raw = (path / CARD).read_bytes()
+        if hashlib.sha256(raw).hexdigest() == digest:
+            try:
+                return Recipe.from_table(_read_card(raw)["preprocess"])
+            except BundleError:
+                return None
+    return None
+
+
 def write_card(path: Path, card: Mapping[str, Any]) -> str:
     """Write the card with the hashes of all files beside it; give the bundle's digest.
 

@@ -25,7 +25,8 @@ from inference.cohort import Case, check_duplicates, read_cohort, with_digests
 from inference.errors import CohortError, Undecodable, Unscorable
 from inference.forms import U8
 from inference.metrics import Array
-from inference.score import Scorer, pictures
+from inference.prepare import pictures
+from inference.score import Scorer
 
 SUBGROUPS = ("sex", "age_band", "site", "source")
 _WORST = 6

@@ -20,9 +20,10 @@ from inference.beats import SEGMENTS_S, r_peaks
 from inference.decode import decode
 from inference.forms import F32, LEADS, U8, Tracings
 from inference.network import SaResNet50
+from inference.prepare import pictures
 from inference.runtime import probability
 from inference.runtime.eager import network_of
-from inference.score import Scorer, pictures
+from inference.score import Scorer
 
 SHARES = ("PR", "QRS", "ST", "T", "other")
 PAGE_S = 10.0

@@ -6,28 +6,22 @@ bytes ── decode ─┬─ Waveform ── cut ──────────
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from inference import guard, render
+from inference import guard
 from inference.bundle import Bundle, open_bundle
 from inference.decode import decode
 from inference.errors import BundleError
-from inference.forms import U8, Picture, Tracings, Waveform
-from inference.paper import find_panel
-from inference.preprocess import Steps, preprocess
+from inference.forms import F32, U8, Picture, Waveform
+from inference.prepare import Clock, Prepared, evidence, look, pictures
+from inference.preprocess import preprocess
 from inference.runtime import BOUNDS, Runtime, load, probability
-from inference.trace import follow
-from inference.tracings import cut
 
 GOLDEN_RATE_HZ = 250.0
-_KEPT_PAGE = render.Style(px_per_mm=5)  # sharp on a screen, at two fifths of print's cost
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +36,8 @@ class Scored:
         runtime: what computed it.
         validated: the card says that the bundle is validated at this site.
         prepared: what the score was made of.
-        guard: `distance`, `bound`, `leads` and, for pages, what the digitiser found.
+        guard: `source`, `leads`, `distance` with its `bound`, and `embedding` with its
+            `embedding_bound`; `embedding` is `not measured` where the bundle's card states none.
         timings_ms: milliseconds of each stage.
     """
 
@@ -60,6 +55,11 @@ class Scored:
     timings_ms: dict[str, float] = field(default_factory=dict)
 
     @property
+    def evidence(self) -> dict[str, U8]:
+        """Give what was judged, `panel` and `input`: all that must be kept beside the file."""
+        return evidence(self.prepared)
+
+    @property
     def images(self) -> dict[str, U8]:
         """Draw the images for viewing, anew at each call: they cost more than the score.
 
@@ -69,37 +69,12 @@ class Scored:
         return pictures(self.prepared)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Prepared:
-    """An ECG on its way to the network: the tracings, the panel drawn of them, the four steps."""
-
-    source: Waveform | Picture
-    tracings: Tracings
-    panel: U8
-    steps: Steps
-
-
-class Clock:
-    """Milliseconds by stage."""
-
-    def __init__(self) -> None:
-        self.timings_ms: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time a stage, also when it fails."""
-        began = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.timings_ms[name] = round(1000 * (time.perf_counter() - began), 3)
-
-
 class Scorer:
     """A bundle on a runtime, loaded once per process."""
 
     def __init__(self, bundle: Bundle, runtime: Runtime) -> None:
         self.bundle, self.runtime = bundle, runtime
+        self._embedding = bundle.embedding()
 
     @classmethod
     def load(
@@ -134,11 +109,14 @@ class Scorer:
         clock = Clock()
         with clock.stage("decode"):
             source = decode(data, media_type)
+        return self._judge(source, clock)
+
+    def _judge(self, source: Waveform | Picture, clock: Clock) -> Scored:
         prepared = self.prepare(source, clock)
         numbers = self._guarded(prepared)
         with clock.stage("infer"):
-            logit = float(self.runtime.logits(prepared.steps.input[None, None])[0])
-        return self._scored(logit, prepared, numbers, clock.timings_ms)
+            logit, embedded = self.infer(prepared.steps.input)
+        return self._scored(logit, prepared, numbers | embedded, clock.timings_ms)
 
     def prepare(self, source: Waveform | Picture, clock: Clock | None = None) -> Prepared:
         """Bring a decoded ECG into the one look and through the four steps.
@@ -147,20 +125,25 @@ class Scorer:
             Unscorable: no panel, too few leads, wrong speed and the like.
         """
         clock = clock or Clock()
-        if isinstance(source, Waveform):
-            with clock.stage("cut"):
-                tracings = cut(source)
-        else:
-            with clock.stage("find"):
-                panel = find_panel(source)
-            with clock.stage("follow"):
-                tracings = follow(panel)
+        tracings, drawn = look(source, clock)
         guard.check_leads(tracings, self.bundle.card.get("guard", {}))
-        with clock.stage("render"):
-            drawn = render.panel(tracings)
         with clock.stage("preprocess"):
             steps = preprocess(drawn, self.bundle.recipe)
         return Prepared(source, tracings, drawn, steps)
+
+    def infer(self, pixels: F32) -> tuple[float, dict[str, float | int | str]]:
+        """Give the logit of one (H, W) input, and how far its features are from the training's.
+
+        Raises:
+            Unscorable: `out-of-domain`.
+        """
+        if self._embedding is None:
+            logit = self.runtime.logits(pixels[None, None])[0]
+            return float(logit), {"embedding": "not measured"}
+        given, table = self.runtime.outputs(pixels[None, None]), self.bundle.card["guard"]
+        far = guard.check_features(given.features, self._embedding, table)
+        bound = float(table["embedding"]["bound"])
+        return float(given.logits[0]), {"embedding": round(far, 4), "embedding_bound": bound}
 
     def _guarded(self, prepared: Prepared) -> dict[str, float | int | str]:
         table = self.bundle.card.get("guard")
@@ -196,22 +179,6 @@ class Scorer:
             guard=numbers,
             timings_ms=timings_ms,
         )
-
-
-def pictures(prepared: Prepared) -> dict[str, U8]:
-    """Give the images for viewing: page, panel, the four steps and the input."""
-    steps = prepared.steps
-    source = prepared.source
-    page = source.pixels if isinstance(source, Picture) else render.page(source, _KEPT_PAGE)
-    return {
-        "page": page,
-        "panel": prepared.panel,
-        "binary": steps.binary,
-        "denoised": steps.denoised,
-        "components": steps.components,
-        "opened": steps.opened,
-        "input": np.rint(steps.input * 255).astype(np.uint8),
-    }
 
 
 def golden_inputs(bundle: Bundle, scorer: Scorer) -> Any:

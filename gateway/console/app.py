@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
@@ -13,8 +14,10 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from gateway.console.metrics import registry_for
 from gateway.console.pages import page_routes
+from gateway.console.pictures import Pictures, RecipeOf
 from gateway.ecg import DeliveryState, State
 from gateway.store import Store
+from inference.bundle import recipe_of
 
 HERE = Path(__file__).parent
 SECURITY_HEADERS = {
@@ -25,22 +28,32 @@ SECURITY_HEADERS = {
 }
 
 
-def create_app(store: Store, *, version: str = "0") -> FastAPI:
+def create_app(store: Store, *, version: str = "0", recipes: RecipeOf = recipe_of) -> FastAPI:
     """Build the console.
 
     Args:
         store: the open store; the console only reads.
         version: the product's version, shown in the footer.
+        recipes: finds the recipe of a bundle; by default of those that are shipped.
 
     Returns:
         The application with pages, `/health/live`, `/health/ready` and `/metrics`.
     """
-    app = FastAPI(title="ECG gateway", version=version, docs_url=None, redoc_url=None)
+    pictures = Pictures(store, recipes)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        pictures.close()
+
+    app = FastAPI(
+        title="ECG gateway", version=version, docs_url=None, redoc_url=None, lifespan=lifespan
+    )
     # A page of another site must not reach a loopback console under its own name (DNS rebinding).
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"])
     app.middleware("http")(_with_security_headers)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
-    app.include_router(page_routes(store, version))
+    app.include_router(page_routes(store, pictures, version))
     _add_health(app, store)
     return app
 

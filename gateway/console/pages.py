@@ -5,21 +5,22 @@ PHI is shown on the page of one ECG only. URLs carry our own identifiers, never 
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.templating import Jinja2Templates
 
+from gateway.console import words
+from gateway.console.pictures import Drawn, Pictures
 from gateway.ecg import DeliveryState, State
 from gateway.store import Store
 from gateway.store.rows import EcgRow
 
 PAGE_SIZE = 50
 TEMPLATES = Path(__file__).parent / "templates"
-IMAGE_TITLES = {
-    "page": "ECG as a clinician sees it",
+PAGE_TITLE = "ECG as a clinician sees it"
+STEP_TITLES = {
     "panel": "Panel as the network's look",
     "binary": "Step 1: binary form",
     "denoised": "Step 2: noise reduction",
@@ -29,34 +30,12 @@ IMAGE_TITLES = {
 }
 
 
-def _clock(value: datetime | None) -> str:
-    """Show a time in UTC to the second; a naive one is shown as the source gave it."""
-    if value is None:
-        return "—"
-    if value.tzinfo is None:
-        return f"{value:%Y-%m-%d %H:%M:%S} (no zone)"
-    return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _day(value: str) -> str:
-    """Show `YYYYMMDD` as a date; anything else as it came."""
-    whole = len(value) == 8 and value.isdecimal()
-    return f"{value[:4]}-{value[4:6]}-{value[6:]}" if whole else value or "?"
-
-
-def _place(value: str) -> str:
-    """Show a location of HL7 (PV1-3, components) in words."""
-    return " ".join(part for part in value.split("^") if part)
-
-
-def _score(row: EcgRow) -> str:
-    return "—" if row.score is None else f"{row.score.probability:.3f}"
-
-
-def page_routes(store: Store, version: str) -> APIRouter:
-    """Give the routes of the pages, reading from `store`."""
+def page_routes(store: Store, pictures: Pictures, version: str) -> APIRouter:
+    """Give the routes of the pages, reading from `store` and showing `pictures`."""
     templates = Jinja2Templates(directory=TEMPLATES)
-    templates.env.filters.update(clock=_clock, day=_day, place=_place, score=_score)
+    templates.env.filters.update(
+        clock=words.clock, day=words.day, place=words.place, score=words.score
+    )
     templates.env.globals.update(version=version, State=State)
     router = APIRouter()
 
@@ -73,7 +52,7 @@ def page_routes(store: Store, version: str) -> APIRouter:
 
     @router.get("/ecgs/{ecg_id}")
     def ecg(request: Request, ecg_id: str) -> Response:
-        """Show one ECG: picture, score, messages in and out, timeline."""
+        """Show one ECG: score, messages in and out, timeline; its pictures come after it."""
         row = _find(store, ecg_id)
         deliveries = store.deliveries.of_ecg(ecg_id)
         return show(
@@ -84,16 +63,25 @@ def page_routes(store: Store, version: str) -> APIRouter:
             deliveries=deliveries,
             messages=_messages(store, ecg_id),
             payloads={d.id: _text(store, d.payload) for d in deliveries},
-            images=[(n, t) for n, t in IMAGE_TITLES.items() if n in row.images],
+        )
+
+    @router.get("/ecgs/{ecg_id}/pictures")
+    def ecg_pictures(request: Request, ecg_id: str) -> Response:
+        """Show the pictures of an ECG, drawn now, and how they stand to its score."""
+        row = _find(store, ecg_id)
+        drawn = _drawn(pictures, row)
+        steps = [(name, title) for name, title in STEP_TITLES.items() if name in drawn.images]
+        return show(
+            request, "pictures.html", row=row, drawn=drawn, page_title=PAGE_TITLE, steps=steps
         )
 
     @router.get("/ecgs/{ecg_id}/images/{name}.png")
     def image(ecg_id: str, name: str) -> Response:
-        """Give one kept image of an ECG."""
-        digest = _find(store, ecg_id).images.get(name)
-        if digest is None:
+        """Give one image of an ECG."""
+        content = _drawn(pictures, _find(store, ecg_id)).images.get(name)
+        if content is None:
             raise HTTPException(404, "This ECG has no such image.")
-        return Response(store.blobs.get(digest), media_type="image/png")
+        return Response(content, media_type="image/png")
 
     @router.get("/queues")
     def queues(request: Request) -> Response:
@@ -123,6 +111,13 @@ def _find(store: Store, ecg_id: str) -> EcgRow:
         return store.ecgs.get(ecg_id)
     except KeyError:
         raise HTTPException(404, "There is no ECG with this id.") from None
+
+
+def _drawn(pictures: Pictures, row: EcgRow) -> Drawn:
+    try:
+        return pictures.of(row)
+    except TimeoutError:
+        raise HTTPException(503, "The pictures take too long to draw; try again.") from None
 
 
 def _messages(store: Store, ecg_id: str) -> list[dict[str, Any]]:

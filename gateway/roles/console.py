@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from functools import partial
 from importlib import metadata
 
 import uvicorn
@@ -13,6 +14,7 @@ from gateway import log
 from gateway.console.app import create_app
 from gateway.errors import GatewayError
 from gateway.roles.process import Misconfigured, Role
+from inference.bundle import recipe_of
 
 STOP_S = 3
 BACKLOG = 128
@@ -26,7 +28,11 @@ def console(role: Role) -> None:
     """Serve pages, health and metrics until told to stop."""
     listening = _bound(role)
     role.closing.callback(listening.close)
-    app = create_app(role.store, version=metadata.version("ecg-gateway"))
+    app = create_app(
+        role.store,
+        version=metadata.version("ecg-gateway"),
+        recipes=partial(recipe_of, site_dir=role.settings.bundles_dir),
+    )
     server = uvicorn.Server(
         uvicorn.Config(
             app,

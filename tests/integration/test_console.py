@@ -7,8 +7,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from support import arrivals
@@ -37,7 +35,7 @@ def client(store: Store) -> Iterator[TestClient]:
 
 @pytest.fixture
 def ecg_id(store: Store) -> str:
-    """One scored ECG with a picture, a message in and a delivery out."""
+    """One scored ECG with a message in and a delivery out."""
     arrival = Arrival(
         identity="dicom:1.2.3",
         content=b"DICM",
@@ -46,10 +44,9 @@ def ecg_id(store: Store) -> str:
         patient=Patient(id="P-77", family="<b>Muster", given="Anna"),
     )
     receipt = store.ecgs.add(arrival, store.blobs.put(arrival.content))
-    picture = cv2.imencode(".png", np.zeros((4, 4), np.uint8))[1].tobytes()
     oru = store.blobs.put(b"MSH|^~\\&|GW\rPID|1||P-77\rOBX|1|ED|x||" + b"A" * 900)
     assert store.ecgs.claim(receipt.ecg_id, "me", 60)
-    outcome = Outcome(state=State.SCORED, score=SCORE, images={"page": store.blobs.put(picture)})
+    outcome = Outcome(state=State.SCORED, score=SCORE)
     delivery = NewDelivery("EHR", "alert", "MSG1", "F1", oru, alert=True)
     assert store.ecgs.finish(receipt.ecg_id, "me", outcome, [delivery])
     store.messages.add("in", "CART^ED", "IN1", oru, "AA", receipt.ecg_id)
@@ -81,9 +78,9 @@ def test_list_filters_by_state(client: TestClient, ecg_id: str) -> None:
 
 
 def test_page_of_one_ecg(client: TestClient, ecg_id: str) -> None:
-    """One ECG's page shows picture, patient, messages in and out and timeline, all escaped."""
+    """One ECG's page shows patient, messages in and out and timeline, all escaped."""
     text = client.get(f"/ecgs/{ecg_id}").text
-    assert f"/ecgs/{ecg_id}/images/page.png" in text
+    assert f'hx-get="/ecgs/{ecg_id}/pictures"' in text
     assert "&lt;b&gt;Muster, Anna" in text
     assert "not validated at this site" in text
     assert "alert to" in text
@@ -93,13 +90,10 @@ def test_page_of_one_ecg(client: TestClient, ecg_id: str) -> None:
         assert f"<b>{what}</b>" in text
 
 
-def test_image_is_a_png(client: TestClient, ecg_id: str) -> None:
-    """A kept image is given as PNG; one that was not kept, and an unknown ECG, are 404."""
-    got = client.get(f"/ecgs/{ecg_id}/images/page.png")
-    assert got.headers["content-type"] == "image/png"
-    assert got.content.startswith(b"\x89PNG")
-    assert client.get(f"/ecgs/{ecg_id}/images/nothing.png").status_code == 404
+def test_an_unknown_ecg_is_not_found(client: TestClient) -> None:
+    """Neither its page nor its pictures."""
     assert client.get("/ecgs/unknown").status_code == 404
+    assert client.get("/ecgs/unknown/pictures").status_code == 404
 
 
 def test_queues_and_refusals(client: TestClient, store: Store, ecg_id: str) -> None:

@@ -20,8 +20,9 @@ from gateway.errors import StoreUnavailable
 from gateway.store import open_store
 from inference.errors import Undecodable, Unscorable
 from inference.forms import Picture, Tracings
+from inference.prepare import Prepared
 from inference.preprocess import Steps
-from inference.score import Prepared, Scored
+from inference.score import Scored
 
 HEAVY = {"celery", "cv2", "fastapi", "numpy", "openvino", "pydicom", "sqlalchemy", "torch"}
 

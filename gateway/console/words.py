@@ -1,0 +1,32 @@
+"""How the console writes values for people."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from gateway.store.rows import EcgRow
+
+
+def clock(value: datetime | None) -> str:
+    """Show a time in UTC to the second; a naive one is shown as the source gave it."""
+    if value is None:
+        return "—"
+    if value.tzinfo is None:
+        return f"{value:%Y-%m-%d %H:%M:%S} (no zone)"
+    return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def day(value: str) -> str:
+    """Show `YYYYMMDD` as a date; anything else as it came."""
+    whole = len(value) == 8 and value.isdecimal()
+    return f"{value[:4]}-{value[4:6]}-{value[6:]}" if whole else value or "?"
+
+
+def place(value: str) -> str:
+    """Show a location of HL7 (PV1-3, components) in words."""
+    return " ".join(part for part in value.split("^") if part)
+
+
+def score(row: EcgRow) -> str:
+    """Show a score to three places."""
+    return "—" if row.score is None else f"{row.score.probability:.3f}"
