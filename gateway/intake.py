@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from gateway import failpoints
 from gateway.ecg import Arrival, Receipt, State
+from gateway.store.blobs import Blob
 
 
 class _Blobs(Protocol):
-    def put(self, data: bytes) -> str: ...
+    def stage(self, data: bytes) -> Blob: ...
+
+    def add(self, blob: Blob) -> str: ...
 
 
 class _Ecgs(Protocol):
@@ -28,6 +32,9 @@ class IntakeStore(Protocol):
     def ecgs(self) -> _Ecgs:
         """Where the row goes."""
 
+    def together(self) -> AbstractContextManager[None]:
+        """Make one transaction of what is inside."""
+
 
 class Intake:
     """The one door for every listener."""
@@ -43,20 +50,38 @@ class Intake:
         self._wake = wake
 
     def accept(self, arrival: Arrival) -> Receipt:
-        """Make an arrival durable; the peer may be answered with success when this returns.
+        """Make one arrival durable; see `accept_all`."""
+        (receipt,) = self.accept_all((arrival,))
+        return receipt
+
+    def accept_all(
+        self,
+        arrivals: Sequence[Arrival],
+        note: Callable[[Sequence[Receipt]], None] = lambda _: None,
+    ) -> tuple[Receipt, ...]:
+        """Make arrivals durable; the peer may be answered with success when this returns.
+
+        Args:
+            arrivals: what came together: all of them are accepted, or none is.
+            note: writes to the store what is to be committed with them, given their receipts.
 
         Returns:
-            The receipt; hand it to `wake` after the peer is answered.
+            The receipts; hand each to `wake` after the peer is answered.
 
         Raises:
             OutOfResources: the disk reserve is reached.
-            StoreUnavailable: bytes or row could not be written.
+            StoreUnavailable: bytes or rows could not be written.
         """
-        digest = self._store.blobs.put(arrival.content)
+        blobs = [self._store.blobs.stage(arrival.content) for arrival in arrivals]
         failpoints.hit("intake.after_blob")
-        receipt = self._store.ecgs.add(arrival, digest)
+        with self._store.together():
+            receipts = tuple(
+                self._store.ecgs.add(arrival, self._store.blobs.add(blob))
+                for arrival, blob in zip(arrivals, blobs, strict=True)
+            )
+            note(receipts)
         failpoints.hit("intake.after_commit")
-        return receipt
+        return receipts
 
     def wake(self, receipt: Receipt) -> None:
         """Tell a worker, if there is something to do; the sweeper finds what this loses."""

@@ -1,37 +1,22 @@
-"""Messages to what the gateway takes: ORU^R01 to ECGs, ADT^A01/A04/A08 to an admission."""
+"""Messages to ECGs: what is taken at all, and every encapsulated ECG of an ORU^R01."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime, tzinfo
 
-from gateway.ecg import Arrival, Encounter, Order, Patient, Source
+from gateway.ecg import Arrival, Order, Source
 from gateway.errors import WrongContent
+from gateway.hl7 import admissions
 from gateway.hl7.acks import Verdict
 from gateway.hl7.attachments import attachment_from
 from gateway.hl7.head import Head
-from gateway.hl7.people import encounter_from, patient_from
+from gateway.hl7.people import patient_from
 from gateway.hl7.reading import Message, Segment
-from gateway.hl7.times import parse_time
+from gateway.hl7.times import parse_time, zone_of
 
-ADT_TRIGGERS = frozenset({"A01", "A04", "A08"})
 _VERSION = re.compile(r"2\.(?:1|2|3(?:\.1)?|4|5(?:\.1)?|6|7(?:\.1)?|8(?:\.[12])?)")
 _TEST = frozenset({"T", "D"})
-
-
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """What an ADT message says: this patient has this encounter since then.
-
-    Attributes:
-        patient, encounter: of PID and PV1. at: of the event, aware, UTC.
-    """
-
-    patient: Patient
-    encounter: Encounter
-    at: datetime
 
 
 def objection(head: Head) -> Verdict | None:
@@ -44,7 +29,7 @@ def objection(head: Head) -> Verdict | None:
         return Verdict("AR", 202, "the processing id in MSH-11 is not P, T or D", "MSH^1^11")
     if head.code not in {"ORU", "ADT"}:
         return Verdict("AR", 200, "the message type is neither ORU nor ADT", "MSH^1^9")
-    taken = {"R01"} if head.code == "ORU" else ADT_TRIGGERS
+    taken = {"R01"} if head.code == "ORU" else admissions.TRIGGERS
     if head.trigger not in taken:
         return Verdict("AR", 201, f"of {head.code} only {', '.join(sorted(taken))}", "MSH^1^9")
     return None
@@ -65,7 +50,7 @@ def ecgs_from(message: Message, head: Head, address: str) -> list[Arrival]:
         NotUnderstood, WrongContent: an OBX claims to carry a file and does not; or there is none.
     """
     arrivals: list[Arrival] = []
-    zone = _zone_of(message)
+    zone = zone_of(message)
     group: dict[str, Segment] = {}
     for segment in message.segments:
         _enter(group, segment)
@@ -86,33 +71,6 @@ def ecgs_from(message: Message, head: Head, address: str) -> list[Arrival]:
     if not arrivals:
         raise WrongContent("no OBX of type ED carries a PDF, PNG, JPEG, TIFF, DICOM or XML file")
     return arrivals
-
-
-def admission_from(
-    message: Message, now: Callable[[], datetime], zone: tzinfo | None = None
-) -> Admission:
-    """Read an ADT^A01, A04 or A08.
-
-    The time is EVN-6 (when it happened), else EVN-2, else MSH-7, else now; a time without a zone is
-    in that of MSH-7, else in `zone`, else in this machine's.
-
-    Raises:
-        WrongContent: no patient identifier.
-    """
-    patient = patient_from(message.first("PID"))
-    if not patient.id:
-        raise WrongContent("PID-3 has no patient identifier")
-    zone = _zone_of(message) or zone
-    times = (parse_time(message.get(path), zone) for path in ("EVN-6.1", "EVN-2.1", "MSH-7.1"))
-    at = next((time for time in times if time), None) or now()
-    return Admission(patient, encounter_from(message.first("PV1")), at.astimezone(UTC))
-
-
-def with_encounter(admission: Admission, known: Encounter | None) -> Admission:
-    """Keep the known encounter where the message (an A08 without PV1) says nothing of one."""
-    if known is None or admission.encounter != Encounter():
-        return admission
-    return replace(admission, encounter=known)
 
 
 def _identity(head: Head, number: int) -> str:
@@ -149,8 +107,3 @@ def _acquired(obx: Segment, obr: Segment | None, zone: tzinfo | None) -> datetim
     """OBR-7 is when the ECG was taken; OBX-14 where the sender left that out."""
     ordered = parse_time(obr.get("7.1"), zone) if obr else None
     return ordered or parse_time(obx.get("14.1"), zone)
-
-
-def _zone_of(message: Message) -> tzinfo | None:
-    sent = parse_time(message.get("MSH-7.1"))
-    return sent.tzinfo if sent else None

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import structlog
 
-from gateway.ecg import Arrival, Encounter, Receipt
+from gateway.ecg import Arrival, Receipt
 from gateway.errors import (
     BadInput,
     Conflict,
@@ -19,13 +19,14 @@ from gateway.errors import (
     WrongContent,
     answer_for,
 )
+from gateway.hl7 import admissions
 from gateway.hl7.acks import ACCEPTED, Verdict, answers
-from gateway.hl7.arrivals import admission_from, ecgs_from, objection, with_encounter
+from gateway.hl7.arrivals import ecgs_from, objection
 from gateway.hl7.head import Head, read_head
 from gateway.hl7.peers import Peer, from_address, sender
 from gateway.hl7.reading import Message, read
 from gateway.log import describe, place
-from gateway.store import Store
+from gateway.store import Blob, MessageRow, Store
 
 CONFLICT = "conflict"
 """Outcome of a message that was taken though its MSH-10 was used before with another body."""
@@ -42,8 +43,36 @@ _log = structlog.get_logger(__name__)
 class Door(Protocol):
     """What the inbox needs of `gateway.intake.Intake`."""
 
-    def accept(self, arrival: Arrival) -> Receipt:
-        """Make an arrival durable."""
+    def accept_all(
+        self, arrivals: Sequence[Arrival], note: Callable[[Sequence[Receipt]], None]
+    ) -> tuple[Receipt, ...]:
+        """Make arrivals durable, and what `note` writes with them."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Letter:
+    """A received message on its way into the store.
+
+    Attributes:
+        head: its MSH. blob: its bytes. address: where it came from.
+        seen: the first message of this sender and MSH-10.
+    """
+
+    head: Head
+    blob: Blob
+    address: str
+    seen: MessageRow | None
+
+    @property
+    def clashes(self) -> bool:
+        """Its MSH-10 came before with another body."""
+        return self.seen is not None and self.seen.digest != self.blob.digest
+
+    @property
+    def repeated(self) -> bool:
+        """It came before and was taken."""
+        taken = self.seen is not None and self.seen.outcome in {"AA", CONFLICT}
+        return taken and not self.clashes
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,57 +150,59 @@ class Inbox:
     def _take(
         self, raw: bytes, head: Head, peer: Peer, address: str
     ) -> tuple[Verdict, tuple[Receipt, ...]]:
-        digest = self._store.blobs.put(raw)
+        """Take what a message carries, or keep it with the reason why not: one commit."""
         seen = self._store.messages.seen(head.peer, head.control_id) if head.control_id else None
-        if seen and seen.digest == digest and seen.outcome in {"AA", CONFLICT}:
+        letter = _Letter(head, self._store.blobs.stage(raw), address, seen)
+        if letter.repeated:
             return ACCEPTED, ()
-        receipts: tuple[Receipt, ...] = ()
         try:
             message = read(raw, peer.charset)
             verdict = objection(head) or ACCEPTED
             if verdict is ACCEPTED:
-                receipts = self._file(message, head, address)
+                return ACCEPTED, self._file(message, letter)
         except BadInput as error:
             verdict = _verdict_on(error)
-        clash = seen is not None and seen.digest != digest
-        self._keep(head, digest, CONFLICT if clash else verdict.code, receipts)
-        return verdict, receipts
+        with self._store.together():
+            self._keep(letter, verdict.code)
+        return verdict, ()
 
-    def _file(self, message: Message, head: Head, address: str) -> tuple[Receipt, ...]:
-        """Take what a message carries.
+    def _file(self, message: Message, letter: _Letter) -> tuple[Receipt, ...]:
+        """Commit what a message carries together with the message.
 
         Raises:
             BadInput: it cannot be taken. StoreUnavailable, OutOfResources: not now.
         """
         for note in message.notes:
-            _log.info("hl7 message tolerated", peer=head.peer, note=note)
-        if head.code == "ADT":
-            self._admit(message, head)
+            _log.info("hl7 message tolerated", peer=letter.head.peer, note=note)
+        if letter.head.code == "ADT":
+            told = admissions.admissions_from(message, self._now, self._zone())
+            with self._store.together():
+                if letter.head.processing == "P":  # a test must not move a live patient
+                    for admission in told:
+                        admissions.file(admission, self._store.encounters)
+                        named = {admission.patient.id, admission.retired.id} - {""}
+                        self._store.ecgs.compare_again(named)
+                self._keep(letter, "AA")
             return ()
-        return tuple(self._accept(ecg) for ecg in ecgs_from(message, head, address))
+        ecgs = ecgs_from(message, letter.head, letter.address)
 
-    def _accept(self, ecg: Arrival) -> Receipt:
-        receipt = self._door.accept(ecg)
-        if not receipt.new and self._store.ecgs.get(receipt.ecg_id).patient != ecg.patient:
-            raise Conflict("this MSH-10 brought the same ECG before, of another patient")
-        return receipt
+        def note_message(receipts: Sequence[Receipt]) -> None:
+            self._check_patients(ecgs, receipts)
+            self._keep(letter, "AA", receipts)
 
-    def _admit(self, message: Message, head: Head) -> None:
-        """File an admission; one marked as a test (MSH-11) must not move a live patient."""
-        admission = admission_from(message, self._now, self._zone())
-        if head.processing != "P":
-            return
-        who = (admission.patient.id, admission.patient.id_authority)
-        encounters = self._store.encounters
-        if admission.encounter == Encounter():
-            known = encounters.at(*who, admission.at)
-            admission = with_encounter(admission, known.encounter if known else None)
-        encounters.put(*who, admission.encounter, admission.at, admission.patient)
+        return self._door.accept_all(ecgs, note_message)
 
-    def _keep(self, head: Head, digest: str, outcome: str, receipts: tuple[Receipt, ...]) -> None:
-        """Commit the row of the message last: once it is there, all it carried is."""
-        if outcome == CONFLICT:
+    def _check_patients(self, ecgs: Sequence[Arrival], receipts: Sequence[Receipt]) -> None:
+        for ecg, receipt in zip(ecgs, receipts, strict=True):
+            if not receipt.new and self._store.ecgs.get(receipt.ecg_id).patient != ecg.patient:
+                raise Conflict("this MSH-10 brought the same ECG before, of another patient")
+
+    def _keep(self, letter: _Letter, code: str, receipts: Sequence[Receipt] = ()) -> None:
+        """Write the message and what became of it."""
+        head, digest = letter.head, self._store.blobs.add(letter.blob)
+        if letter.clashes:
             _log.warning("hl7 control id used again with another body", peer=head.peer)
+        outcome = CONFLICT if letter.clashes else code
         ids: list[str | None] = [receipt.ecg_id for receipt in receipts]
         for ecg_id in ids or [None]:
             self._store.messages.add("in", head.peer, head.control_id, digest, outcome, ecg_id)

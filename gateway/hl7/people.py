@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from gateway.ecg import Encounter, Patient
 from gateway.hl7.reading import Segment
 
@@ -16,18 +18,21 @@ def patient_from(pid: Segment | None) -> Patient:
     """
     if pid is None:
         return Patient()
-    repeat = _identifier(pid)
-    number = pid.get("3.1", repeat) or pid.get("2.1")
-    return Patient(
-        id=number.strip(),
-        id_authority=pid.get("3.4.1", repeat).strip(),
-        id_type=pid.get("3.5", repeat).strip(),
+    known_as = _identified(pid, 3)
+    return replace(
+        known_as,
+        id=known_as.id or pid.get("2.1").strip(),
         family=pid.get("5.1.1").strip(),
         given=pid.get("5.2").strip(),
         middle=pid.get("5.3").strip(),
         birth_date=_date(pid.get("7.1")),
         sex=_SEXES.get(pid.get("8.1").strip().upper(), ""),
     )
+
+
+def retired_from(mrg: Segment) -> Patient:
+    """Read MRG-1 (HL7 v2.5.1 3.4.10): the identifier whose record was merged into another."""
+    return _identified(mrg, 1)
 
 
 def encounter_from(pv1: Segment | None) -> Encounter:
@@ -42,10 +47,17 @@ def encounter_from(pv1: Segment | None) -> Encounter:
     )
 
 
-def _identifier(pid: Segment) -> int:
-    filled = [repeat for repeat in range(pid.count(3)) if pid.get("3.1", repeat).strip()]
-    typed = [repeat for repeat in filled if pid.get("3.5", repeat).strip() == "MR"]
-    return next(iter(typed or filled), 0)
+def _identified(segment: Segment, field: int) -> Patient:
+    """Read a list of identifiers (CX, HL7 v2.5.1 2.A.14): the one typed `MR`, else the first."""
+    repeats = range(segment.count(field))
+    filled = [repeat for repeat in repeats if segment.get(f"{field}.1", repeat).strip()]
+    typed = [repeat for repeat in filled if segment.get(f"{field}.5", repeat).strip() == "MR"]
+    repeat = next(iter(typed or filled), 0)
+    return Patient(
+        id=segment.get(f"{field}.1", repeat).strip(),
+        id_authority=segment.get(f"{field}.4.1", repeat).strip(),
+        id_type=segment.get(f"{field}.5", repeat).strip(),
+    )
 
 
 def _date(text: str) -> str:

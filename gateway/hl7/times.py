@@ -6,6 +6,7 @@ import re
 from datetime import datetime, timedelta, timezone, tzinfo
 
 from gateway.clock import plausible
+from gateway.hl7.reading import Message
 
 _TIME = re.compile(
     r"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)?(?:(\d\d)(?:\.(\d{1,6})\d*)?)?(?:([+-])(\d\d)(\d\d))?"
@@ -39,3 +40,9 @@ def parse_time(text: str, default: tzinfo | None = None) -> datetime | None:
     except ValueError:
         return None
     return time if plausible(time) else None
+
+
+def zone_of(message: Message) -> tzinfo | None:
+    """Give the zone of MSH-7, which holds for the whole message; None when it names none."""
+    sent = parse_time(message.get("MSH-7.1"))
+    return sent.tzinfo if sent else None

@@ -6,15 +6,18 @@ call is one short transaction and may be made from any thread.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
 
-from gateway.store.blobs import Blobs
+from gateway.store.blobs import Blob, Blobs
 from gateway.store.deliveries import Deliveries
 from gateway.store.ecgs import Ecgs
 from gateway.store.encounters import Encounters
 from gateway.store.engine import Clock, Database, utc_now
+from gateway.store.files import Files
 from gateway.store.messages import Messages
 from gateway.store.migrate import migrate
 from gateway.store.refusals import Refusals
@@ -32,6 +35,7 @@ from gateway.store.rows import (
 from gateway.store.site import Sites
 
 __all__ = [
+    "Blob",
     "Blobs",
     "DeliveryRow",
     "EcgRow",
@@ -53,17 +57,32 @@ class Store:
     Attributes:
         blobs: original bytes, images, messages.
         ecgs, deliveries, encounters, messages, refusals, site: one room per subject.
+        disk: where the files are, and what of it stays free.
     """
 
-    def __init__(self, database: Database, blobs: Blobs) -> None:
+    def __init__(self, database: Database, files: Files) -> None:
         self._db = database
-        self.blobs = blobs
+        self.disk = files.disk
+        self.blobs = Blobs(database, files)
         self.ecgs = Ecgs(database)
         self.deliveries = Deliveries(database)
         self.encounters = Encounters(database)
         self.messages = Messages(database)
         self.refusals = Refusals(database)
         self.site = Sites(database)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Make one transaction of all that this thread asks of the store inside.
+
+        It is on disk at the end. On any error nothing of it is, so an error of the store must not
+        be caught inside; what is slow (files, parsing) belongs before it, for others wait.
+
+        Raises:
+            StoreUnavailable: the commit failed.
+        """
+        with self._db.write():
+            yield
 
     def ping(self) -> None:
         """Ask the database for a sign of life.
@@ -96,7 +115,7 @@ def open_store(
     database = Database(url, now)
     try:
         migrate(database)
-        return Store(database, Blobs(blobs_dir, disk_reserve_mb))
+        return Store(database, Files(blobs_dir, disk_reserve_mb))
     except BaseException:
         database.close()
         raise

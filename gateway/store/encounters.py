@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,6 +17,8 @@ from gateway.store.tables import encounters
 _LOOK_BACK = 200
 """Rows of one patient that are looked at; ADT sends a handful per visit."""
 
+_SINCE_EVER = datetime(1900, 1, 1, tzinfo=UTC)
+"""Time of the row that says into which record, its `patient`, this one was merged."""
 
 _INSERT = sa.insert(encounters)  # built once: making it takes longer than running it
 
@@ -34,6 +36,8 @@ class Encounters:
         encounter: Encounter,
         at: datetime,
         patient: Patient,
+        *,
+        ended: bool = False,
     ) -> None:
         """Keep what an ADT message said.
 
@@ -43,6 +47,7 @@ class Encounters:
             encounter: the visit.
             at: when it holds from (EVN-2 or MSH-7), aware.
             patient: PID as ADT has it.
+            ended: the patient is on no visit from then on; `encounter` is the last one.
         """
         values = {
             "patient_id": patient_id,
@@ -50,20 +55,51 @@ class Encounters:
             "at": at,
             "encounter": asdict(encounter),
             "patient": asdict(patient),
+            "ended": ended,
         }
         with self._db.write() as tx:
             tx.execute(_INSERT, values)
 
-    def at(self, patient_id: str, authority: str, when: datetime) -> EncounterRow | None:
-        """Give what was known to hold at a time (aware); None when nothing was.
+    def known(self, patient_id: str, authority: str, when: datetime) -> EncounterRow | None:
+        """Give the last word of ADT at a time (aware), also on a visit that had ended; else None.
 
-        An empty authority on either side matches any, unless the id then means two patients.
+        An empty authority on either side matches any, unless the id then means two patients. A
+        record that was merged into another is looked for there.
         """
         return self._newest(patient_id, authority, encounters.c.at <= when)
+
+    def at(self, patient_id: str, authority: str, when: datetime) -> EncounterRow | None:
+        """Give the visit that the patient was on at a time (aware); None when on none known."""
+        found = self.known(patient_id, authority, when)
+        return None if found is None or found.ended else found
 
     def latest(self, patient_id: str, authority: str) -> EncounterRow | None:
         """Give the newest word of ADT on a patient, whenever it was."""
         return self._newest(patient_id, authority, sa.true())
+
+    def forget(self, patient_id: str, authority: str, visit_number: str) -> None:
+        """Drop a visit that never was."""
+        with self._db.write() as tx:
+            tx.execute(sa.delete(encounters).where(*_visit(patient_id, authority, visit_number)))
+
+    def resume(self, patient_id: str, authority: str, visit_number: str) -> None:
+        """Let a visit go on whose end was a mistake."""
+        change = sa.update(encounters).where(*_visit(patient_id, authority, visit_number))
+        with self._db.write() as tx:
+            tx.execute(change.values(ended=False))
+
+    def merge(self, retired_id: str, retired_authority: str, into_id: str, authority: str) -> None:
+        """Make two records one: what was known of both is known of the second."""
+        retired, into = (retired_id, retired_authority), (into_id, authority)
+        if retired == into:
+            return
+        merged = sa.and_(sa.or_(_record(*retired), _record(*into)), encounters.c.at == _SINCE_EVER)
+        move = sa.update(encounters).where(_record(*retired))
+        with self._db.write() as tx:
+            tx.execute(sa.delete(encounters).where(merged))  # where they once led to
+            tx.execute(move.values(patient_id=into_id, authority=authority))
+            survivor = Patient(into_id, authority)
+            self.put(*retired, Encounter(), _SINCE_EVER, survivor, ended=True)
 
     def _newest(
         self, patient_id: str, authority: str, condition: sa.ColumnElement[bool]
@@ -78,7 +114,23 @@ class Encounters:
         )
         with self._db.read() as tx:
             rows = [_encounter(row) for row in tx.execute(query)]
-        return _of_authority(rows, authority)
+        found = _of_authority(rows, authority)
+        if found is not None and found.at == _SINCE_EVER:
+            return self._newest(found.patient.id, found.patient.id_authority, condition)
+        return found
+
+
+def _record(patient_id: str, authority: str) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        encounters.c.patient_id == patient_id, encounters.c.authority.in_({authority, ""})
+    )
+
+
+def _visit(
+    patient_id: str, authority: str, visit_number: str
+) -> tuple[sa.ColumnElement[bool], ...]:
+    number = encounters.c.encounter["visit_number"].as_string()
+    return _record(patient_id, authority), number == visit_number
 
 
 def _of_authority(rows: Iterable[EncounterRow], authority: str) -> EncounterRow | None:
@@ -95,4 +147,5 @@ def _encounter(row: sa.Row[Any]) -> EncounterRow:
         at=row.at,
         encounter=Encounter(**row.encounter),
         patient=Patient(**row.patient),
+        ended=row.ended,
     )

@@ -13,6 +13,7 @@ log in order.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
@@ -79,16 +80,36 @@ class Database:
             self._notes = self._notes.execution_options(immediate=True)
         # Threads of one process queue here instead of polling for SQLite's file lock.
         self._group = Group(self.engine) if self.is_sqlite else None
+        self._thread = threading.local()
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Open a writing transaction; on disk at the end, rolled back on any error.
 
+        What the same thread reads, writes and notes meanwhile is part of it: whoever opens one
+        around several calls makes one commit of them. No part of it can be taken back alone, so an
+        error of the database inside has to end it.
+
         Raises:
             StoreUnavailable: the database cannot be reached or written.
         """
-        with translated(), self._group.join() if self._group else self.engine.begin() as connection:
-            yield connection
+        with translated():
+            if self._open:
+                yield self._open
+                return
+            begin = self._group.join if self._group else self.engine.begin
+            with begin() as connection:
+                self._thread.connection = connection
+                try:
+                    yield connection
+                finally:
+                    self._thread.connection = None
+
+    @property
+    def _open(self) -> Connection | None:
+        """The connection of the writing transaction that this thread is in."""
+        connection: Connection | None = getattr(self._thread, "connection", None)
+        return connection
 
     @contextmanager
     def note(self) -> Iterator[Connection]:
@@ -97,6 +118,10 @@ class Database:
         Raises:
             StoreUnavailable: the database cannot be reached or written.
         """
+        if self._open:
+            with self.write() as connection:
+                yield connection
+            return
         with (
             translated(),
             self._group.alone() if self._group else nullcontext(),
@@ -113,8 +138,8 @@ class Database:
         Raises:
             StoreUnavailable: the database cannot be reached.
         """
-        with translated(), self.engine.connect() as connection:
-            yield connection
+        with translated(), nullcontext(self._open) if self._open else self.engine.connect() as tx:
+            yield tx
 
     def lock(self, connection: Connection, name: str) -> None:
         """Let one transaction at a time past a name; on SQLite a writer is alone anyway."""

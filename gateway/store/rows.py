@@ -170,13 +170,14 @@ class MessageRow:
 
 @dataclass(frozen=True, slots=True)
 class EncounterRow:
-    """What ADT said of a patient's visit at a time."""
+    """What ADT said of a patient's visit at a time; `ended` when there was none (any more)."""
 
     patient_id: str
     authority: str
     at: datetime
     encounter: Encounter
     patient: Patient
+    ended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,10 +193,19 @@ class SiteVersion:
 
 @dataclass(frozen=True, slots=True)
 class RefusalRow:
-    """Who was refused, when and why."""
+    """Who was refused, when and why.
+
+    Attributes:
+        at, first_at: UTC; the last and the first time. times: how often.
+        protocol: `dicom` or `hl7`.
+        peer: calling AE title, or MSH-3^MSH-4. address: network address.
+        reason: a stable code.
+    """
 
     at: datetime
     protocol: str
     peer: str
     address: str
     reason: str
+    first_at: datetime
+    times: int

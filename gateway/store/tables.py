@@ -46,6 +46,13 @@ class Utc(TypeDecorator[datetime]):
 
 metadata = sa.MetaData()
 
+blobs = sa.Table(
+    "blobs",
+    metadata,
+    sa.Column("digest", sa.String(64), primary_key=True),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+)
+
 ecgs = sa.Table(
     "ecgs",
     metadata,
@@ -132,6 +139,7 @@ encounters = sa.Table(
     sa.Column("at", Utc, nullable=False),
     sa.Column("encounter", sa.JSON, nullable=False),
     sa.Column("patient", sa.JSON, nullable=False),
+    sa.Column("ended", sa.Boolean, nullable=False),
     sa.Index("encounters_patient", "patient_id", "at"),
 )
 
@@ -155,11 +163,15 @@ refusals = sa.Table(
     "refusals",
     metadata,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("first_at", Utc, nullable=False),
     sa.Column("at", Utc, nullable=False),
+    sa.Column("times", sa.Integer, nullable=False),
     sa.Column("protocol", sa.Text, nullable=False),
     sa.Column("peer", sa.Text, nullable=False),
     sa.Column("address", sa.Text, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
+    sa.UniqueConstraint("protocol", "peer", "address", "reason", name="refusals_who_why"),
+    sa.Index("refusals_at", "at"),
 )
 
 site = sa.Table(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -69,6 +70,29 @@ def test_migrations_make_the_tables_that_the_code_uses(database_url: str):
         assert script.get_current_head() == HEAD
         assert context.get_current_revision() == HEAD
     database.close()
+
+
+def test_refusals_of_an_older_database_are_counted(database_url: str, tmp_path: Path):
+    """The second schema makes one row of those that say the same, and keeps first and last time."""
+    database = Database(database_url)
+    with database.write() as tx:
+        command.upgrade(alembic_config(tx), "0001")
+        for second, peer in enumerate(("A", "B", "A")):
+            tx.execute(
+                sa.text(
+                    "INSERT INTO refusals (at, protocol, peer, address, reason)"
+                    " VALUES (:at, 'dicom', :peer, '', 'x')"
+                ),
+                {"at": f"2026-01-01 00:00:0{second}.000000", "peer": peer},
+            )
+    database.close()
+    store = open_store(database_url, tmp_path / "blobs")
+    rows = store.refusals.recent(9)
+    store.refusals.add("dicom", "B", "", "x")
+    assert [(row.peer, row.times) for row in rows] == [("A", 2), ("B", 1)]
+    assert (rows[0].first_at.second, rows[0].at.second) == (0, 2)
+    assert store.refusals.recent(1)[0].times == 2
+    store.close()
 
 
 def test_a_database_of_newer_software_is_left_alone(database_url: str, tmp_path: Path):

@@ -71,12 +71,25 @@ def test_refusals_are_listed_newest_first(store: Store, clock: Clock):
     assert (oldest.address, oldest.reason) == ("10.0.0.9", "calling-ae-not-recognised")
 
 
-def test_refusals_do_not_fill_the_disk(store: Store, monkeypatch: pytest.MonkeyPatch):
-    """Only the newest are kept."""
+def test_a_refusal_that_repeats_is_counted(store: Store, clock: Clock):
+    """A cart that knocks all night is one row with the first and the last time, and comes first."""
+    first = clock.time
+    store.refusals.add("dicom", "CART9", "10.0.0.9", "unknown")
+    store.refusals.add("dicom", "CART8", "10.0.0.9", "unknown")
+    clock.forward(60)
+    store.refusals.add("dicom", "CART9", "10.0.0.9", "unknown")
+    again, other = store.refusals.recent(9)
+    assert (again.peer, again.times, again.first_at, again.at) == ("CART9", 2, first, clock.time)
+    assert (other.peer, other.times) == ("CART8", 1)
+
+
+def test_refusals_do_not_fill_the_disk(store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch):
+    """Only the newest are kept, by the last time and not by the first."""
     monkeypatch.setattr(refusals, "KEPT", 3)
-    for number in range(6):
-        store.refusals.add("dicom", f"AE{number}", "", "x")
-    assert [row.peer for row in store.refusals.recent(9)] == ["AE5", "AE4", "AE3"]
+    for peer in ("AE0", "AE1", "AE2", "AE0", "AE3", "AE4"):
+        clock.forward(1)
+        store.refusals.add("dicom", peer, "", "x")
+    assert [row.peer for row in store.refusals.recent(9)] == ["AE4", "AE3", "AE0"]
 
 
 def test_site_versions(store: Store, clock: Clock):

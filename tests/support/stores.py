@@ -7,8 +7,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from gateway.store import Store, open_store
+from gateway.store.tables import blobs
 
 
 class Clock:
@@ -46,3 +48,10 @@ def store(database_url: str, tmp_path: Path, clock: Clock) -> Iterator[Store]:
     opened = open_store(database_url, tmp_path / "blobs", now=clock)
     yield opened
     opened.close()
+
+
+def lose(store: Store, digest: str) -> None:
+    """Let a blob be lost, as a disk would."""
+    store.blobs._files.path(digest).unlink(missing_ok=True)
+    with store._db.write() as tx:
+        tx.execute(sa.delete(blobs).where(blobs.c.digest == digest))

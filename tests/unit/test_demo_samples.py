@@ -12,7 +12,8 @@ from gateway.demo.outcomes import Outcome
 from gateway.demo.samples import AUTHORITY, real_recording, samples, visits
 from gateway.dicom.arrival import from_file
 from gateway.ecg import DeliveryState, MediaType, Order, Patient, Source, State
-from gateway.hl7.arrivals import admission_from, ecgs_from
+from gateway.hl7.admissions import admissions_from
+from gateway.hl7.arrivals import ecgs_from
 from gateway.hl7.head import read_head
 from gateway.hl7.reading import read
 from gateway.store import DeliveryRow, EcgRow
@@ -66,7 +67,11 @@ def test_every_sample_is_read_as_what_it_was_made_of(played):
 def test_admissions_come_an_hour_before_their_ecgs(played):
     """ADT names the same patients, with a place, before the ECG was taken."""
     taken = {sample.pseudonym: arrival_of(sample).acquired_at for sample in played}
-    announced = [admission_from(read(visit.message), lambda: NOW) for visit in visits(NOW)]
+    announced = [
+        admission
+        for visit in visits(NOW)
+        for admission in admissions_from(read(visit.message), lambda: NOW)
+    ]
     assert len(announced) >= 3
     for admission in announced:
         assert admission.at == taken[admission.patient.id] - timedelta(hours=1)

@@ -10,7 +10,8 @@ from support.hl7 import PDF, PNG, adt, at_noon, msh, obx, oru, pid, wire
 
 from gateway.ecg import Encounter, MediaType, Order
 from gateway.errors import NotUnderstood, WrongContent
-from gateway.hl7.arrivals import admission_from, ecgs_from, objection, with_encounter
+from gateway.hl7.admissions import Admission, admissions_from
+from gateway.hl7.arrivals import ecgs_from, objection
 from gateway.hl7.attachments import attachment_from
 from gateway.hl7.head import read_head
 from gateway.hl7.people import encounter_from, patient_from
@@ -29,6 +30,11 @@ FILES = {
 
 def ecgs(raw: bytes):
     return ecgs_from(read(raw), read_head(raw), "10.0.0.1")
+
+
+def admission_from(message, *given) -> Admission:
+    (admission,) = admissions_from(message, *given)
+    return admission
 
 
 def one_obx(five: str):
@@ -203,15 +209,6 @@ def test_an_admission_of_nobody_is_wrong_content():
         admission_from(read(wire(msh("ADT^A01"), "PID|1||", "PV1|1|E")), at_noon)
 
 
-def test_an_update_without_a_visit_keeps_the_known_one():
-    """An A08 that only corrects a name must not forget where the patient is."""
-    update = admission_from(read(wire(msh("ADT^A08"), pid())), at_noon)
-    known = Encounter("V1", "I")
-    assert with_encounter(update, known).encounter == known
-    full = admission_from(read(adt(trigger="A08")), at_noon)
-    assert with_encounter(full, known).encounter.visit_number == "V9"
-
-
 def test_locations_are_plain_text_whatever_the_delimiters():
     """PV1-3 is kept joined by `^`, escapes undone."""
     raw = b"MSH#@%*!#A#B#C#D#2026##ADT@A01#1#P#2.5\rPV1#1#I#CCU@*F*7@B\r"
@@ -228,7 +225,7 @@ def test_locations_are_plain_text_whatever_the_delimiters():
         ({"processing": ""}, "AR", 202),
         ({"kind": "SIU^S12"}, "AR", 200),
         ({"kind": "ORU^R30"}, "AR", 201),
-        ({"kind": "ADT^A40"}, "AR", 201),
+        ({"kind": "ADT^A05"}, "AR", 201),
     ],
 )
 def test_what_the_head_rules_out_is_refused_with_its_code(head, code, condition):

@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from support.arrivals import arrival
 from gateway.ecg import Arrival, Receipt, State
 from gateway.errors import OutOfResources, StoreUnavailable
 from gateway.intake import Intake
-from gateway.store import open_store
+from gateway.store import Blob, open_store
 
 
 class FakeStore:
@@ -33,16 +35,25 @@ class FakeStore:
     def ecgs(self) -> FakeStore:
         return self
 
-    def put(self, data: bytes) -> str:
-        self.steps.append(("blob", data))
+    def stage(self, data: bytes) -> Blob:
+        self.steps.append(("bytes", data))
         if isinstance(self._fails, OutOfResources):
             raise self._fails
-        return "digest"
+        return Blob("digest", data)
 
-    def add(self, taken: Arrival, digest: str) -> Receipt:
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        self.steps.append("begin")
+        yield
+        self.steps.append("commit")
+
+    def add(self, what: Arrival | Blob, digest: str = "") -> Receipt | str:
+        if isinstance(what, Blob):
+            self.steps.append(("blob", what.data))
+            return what.digest
         if self._fails:
             raise self._fails
-        self.steps.append(("row", taken.identity, digest))
+        self.steps.append(("row", what.identity, digest))
         return Receipt("id1", new=True, state=self._state)
 
     def wake(self, ecg_id: str) -> None:
@@ -50,12 +61,13 @@ class FakeStore:
 
 
 def test_bytes_before_row_before_wake():
-    """The row is written after the bytes, and nobody is woken until the caller says so."""
+    """Bytes and row are one commit, and nobody is woken until the caller says so."""
     store = FakeStore()
     intake = Intake(store, store.wake)
     receipt = intake.accept(arrival("dicom:1", b"bytes"))
     assert receipt.ecg_id == "id1"
-    assert store.steps == [("blob", b"bytes"), ("row", "dicom:1", "digest")]
+    row = ("row", "dicom:1", "digest")
+    assert store.steps == [("bytes", b"bytes"), "begin", ("blob", b"bytes"), row, "commit"]
     intake.wake(receipt)
     assert store.steps[-1] == ("wake", "id1")
 
@@ -74,6 +86,22 @@ def test_a_waiting_duplicate_wakes_again():
     store = FakeStore()
     Intake(store, store.wake).wake(Receipt("id1", new=False, state=State.RECEIVED))
     assert store.steps == [("wake", "id1")]
+
+
+def test_what_comes_together_is_one_commit():
+    """Nothing slow happens while the transaction is open, and the caller's note is in it."""
+    store = FakeStore()
+    intake = Intake(store, store.wake)
+    told: list[str] = []
+
+    def note(receipts: Sequence[Receipt]) -> None:
+        told.extend(receipt.ecg_id for receipt in receipts)
+        store.steps.append("note")
+
+    intake.accept_all([arrival("hl7:1", b"one"), arrival("hl7:2", b"two")], note)
+    kinds = [step if isinstance(step, str) else step[0] for step in store.steps]
+    assert kinds == ["bytes", "bytes", "begin", "blob", "row", "blob", "row", "note", "commit"]
+    assert told == ["id1", "id1"]
 
 
 @pytest.mark.parametrize("error", [OutOfResources("full"), StoreUnavailable("gone")])
