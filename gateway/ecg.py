@@ -17,6 +17,7 @@ class State(StrEnum):
     QUARANTINED = "quarantined"
     UNSCORABLE = "unscorable"
     FAILED = "failed"
+    DISMISSED = "dismissed"
 
 
 class DeliveryState(StrEnum):
@@ -28,6 +29,7 @@ class DeliveryState(StrEnum):
     REJECTED = "rejected"
     EXPIRED = "expired"
     DEAD = "dead"
+    DISMISSED = "dismissed"
 
 
 class MediaType(StrEnum):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -15,11 +14,11 @@ from config.errors import ConfigError
 from config.settings import Settings
 from config.site import Site
 from gateway import readiness
+from gateway.disk import MB, Disk, used_bytes
 from gateway.roles.process import store_of
 from gateway.roles.serve import is_running
 
 CONNECT_S = 3.0
-MB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +80,12 @@ def disk(settings: Settings) -> Finding:
     """There is more room than the reserve."""
     folder = settings.data_dir
     there = next(path for path in (folder, *folder.parents) if path.exists())
-    free_mb = shutil.disk_usage(there).free // MB
     reserve_mb = settings.storage.disk_reserve_mb
+    the_disk = Disk(there, reserve_mb * MB)
+    used_mb = used_bytes(folder) // MB
+    found = f"{the_disk.free_bytes() // MB} MB free, reserve {reserve_mb} MB, {used_mb} MB used"
     advice = "free some space, or lower storage.disk_reserve_mb: below it senders are put off"
-    found = f"{free_mb} MB free, reserve {reserve_mb} MB"
-    return Finding("disk", free_mb > reserve_mb, found, advice)
+    return Finding("disk", the_disk.leaves_room(), found, advice)
 
 
 def ports(settings: Settings) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""`queue`, `resend` and `rescore`: what is held for a person, and the way out. No patient data."""
+"""`queue`, `resend`, `rescore`, `dismiss`: what is held for a person, and the way out. No PHI."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
     app.command(rich_help_panel=TOOLS)(queue)
     app.command(rich_help_panel=TOOLS)(resend)
     app.command(rich_help_panel=TOOLS)(rescore)
+    app.command(rich_help_panel=TOOLS)(dismiss)
 
 
 def queue(config: Config = None, data: Data = None, limit: Limit = 50) -> None:
@@ -159,6 +160,26 @@ def rescore(
         fail("\n".join(troubles))
 
 
+def dismiss(
+    ecgs: Annotated[list[str], typer.Argument(help="ECGs' identifiers, as `queue` shows them.")],
+    config: Config = None,
+    data: Data = None,
+) -> None:
+    """Take held ECGs and their dead letters off the list: a person has dealt with them.
+
+    Nobody is told anything; the timeline says who did it. Exit status 1 when one is not held.
+    """
+    with closing(store_of(settings_of(config, data))) as store:
+        troubles = []
+        for ecg_id in ecgs:
+            if store.ecgs.dismiss(ecg_id, account()):
+                typer.echo(f"ECG {ecg_id} and its dead letters are off the list")
+            else:
+                troubles.append(f"of ECG {ecg_id} nothing is held")
+    if troubles:
+        fail("\n".join(troubles))
+
+
 def _not_rescored(store: Store, ecg_id: str) -> str:
     """Say why an ECG was left alone."""
     from gateway.ecg import State
@@ -167,9 +188,9 @@ def _not_rescored(store: Store, ecg_id: str) -> str:
         row = store.ecgs.get(ecg_id)
     except KeyError:
         return f"there is no ECG {ecg_id}"
-    if row.state is State.QUARANTINED:
+    if row.state in {State.QUARANTINED, State.DISMISSED}:
         return (
-            f"ECG {ecg_id} is not rescored: it is quarantined as {row.reason}; look at both ECGs, "
-            "then use --force"
+            f"ECG {ecg_id} is not rescored: it is {row.state.value} as {row.reason}; look at "
+            "both ECGs, then use --force"
         )
     return f"ECG {ecg_id} is not rescored: it is {row.state.value}, which is not held"

@@ -39,6 +39,16 @@ class StoreCollector(Collector):
             "ECGs accepted over a minute ago that are not scored yet",
             value=self._store.ecgs.count_overdue(60),
         )
+        yield GaugeMetricFamily(
+            "ecg_gateway_disk_free_bytes",
+            "Free bytes of the disk with the blobs, the reserve included",
+            value=self._store.disk.free_bytes(),
+        )
+        yield GaugeMetricFamily(
+            "ecg_gateway_disk_reserve_bytes",
+            "Free bytes below which senders are put off",
+            value=self._store.disk.reserve_bytes,
+        )
 
 
 def registry_for(store: Store) -> CollectorRegistry:

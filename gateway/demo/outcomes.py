@@ -10,7 +10,7 @@ from gateway.demo.samples import Sample
 from gateway.ecg import DeliveryState, State
 from gateway.store import DeliveryRow, EcgRow, Store
 
-_HELD = {State.QUARANTINED, State.FAILED}
+_HELD = {State.QUARANTINED, State.FAILED, State.DISMISSED}
 _OPEN = {DeliveryState.PENDING, DeliveryState.SENT}
 
 

@@ -49,6 +49,14 @@ def insert_deliveries(
         add_event(tx, ecg_id, now, f"{delivery.kind} queued", delivery.destination)
 
 
+def dismiss_dead_letters(tx: Connection, ecg_id: str) -> int:
+    """Take what no destination took of an ECG off the list; give how many there were."""
+    change = sa.update(deliveries).where(
+        deliveries.c.ecg_id == ecg_id, deliveries.c.state.in_(_RESENDABLE)
+    )
+    return tx.execute(change.values(state=DeliveryState.DISMISSED.value)).rowcount
+
+
 class Deliveries:
     """What may be asked of and done to deliveries.
 

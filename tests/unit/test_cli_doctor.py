@@ -99,6 +99,7 @@ def test_a_reserve_above_the_free_space_is_told(folder: Path):
     found = examined(folder, ECG_GATEWAY__STORAGE__DISK_RESERVE_MB="999999999")["disk"]
     assert not found.ok
     assert "disk_reserve_mb" in found.advice
+    assert "MB used" in found.found
 
 
 def test_destinations_are_tried(folder: Path):

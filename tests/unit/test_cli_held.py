@@ -94,6 +94,28 @@ def test_resend_queues_again_what_has_a_destination(store: Store, command):
     assert store.deliveries.get(gone).state is DeliveryState.DEAD
 
 
+def test_dismissed_is_off_the_list_and_can_be_taken_back(store: Store, command):
+    """A conflict that a person has looked at and a result filed by hand no longer wait for one."""
+    take(store, "same")
+    conflict = take(store, "same", content=b"other bytes").ecg_id
+    refused = outcome(store, "2", State.SCORED, "", "EHR")
+    dead(store, refused)
+    text = command("dismiss", conflict, refused)
+    assert f"ECG {conflict} and its dead letters are off the list" in text
+    assert (store.ecgs.get(conflict).state, store.ecgs.get(conflict).reason) == (
+        State.DISMISSED,
+        "conflict",
+    )
+    assert store.ecgs.get(refused).state is State.SCORED
+    assert store.deliveries.of_ecg(refused)[0].state is DeliveryState.DISMISSED
+    assert store.deliveries.dead_letters(10) == []
+    assert store.ecgs.events(conflict)[-1].what == "dismissed"
+    assert f"of ECG {refused} nothing is held" in command("dismiss", refused, status=1)
+    assert "use --force" in command("rescore", conflict, status=1)
+    command("rescore", conflict, "--force")
+    assert store.ecgs.get(conflict).state is State.RECEIVED
+
+
 def test_resend_waits_for_a_mode_that_sends(store: Store, command):
     """What mode off withheld would be withheld again, so it is said and stays."""
     held = dead(store, outcome(store, "1", State.SCORED, "", "EHR"))
