@@ -10,21 +10,18 @@
 
 Of a quarantined ECG nobody is told: any message would name a patient, and which one is in doubt.
 
-The pictures are kept after the courier was woken: they cost more than the score, and nobody's
-alert waits for them.
+With the outcome its evidence is committed: the panel that was judged and the network's input. Other
+pictures follow from them and the original bytes, and are drawn when somebody looks
+(`gateway.console.pictures`).
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 import structlog
 from numpy.typing import NDArray
@@ -34,17 +31,14 @@ from gateway.delivery.prepare import ResultSite, Verdict, alerts_live, prepare
 from gateway.ecg import Score, State
 from gateway.errors import BlobLost, OutOfResources, StoreUnavailable
 from gateway.identity import Visit, find_visit
-from gateway.store import EcgRow, NewDelivery, Outcome, Store
+from gateway.store import Blob, EcgRow, NewDelivery, Outcome, Store
 from inference.errors import Undecodable, Unscorable
-
-# A third of the time of OpenCV's defaults for pages and panels, and files no larger.
-_PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP)
+from inference.render import png
 
 UNKNOWN = "patient-unknown"
 """Why an ECG is quarantined that would be a live alert on a patient that ADT never told of."""
 
 Images = Mapping[str, NDArray[np.uint8]]
-Draw = Callable[[], Images]
 
 _log = structlog.get_logger(__name__)
 
@@ -59,7 +53,7 @@ class Scored(Protocol):
     runtime: str
     threshold: float
     validated: bool
-    images: dict[str, NDArray[np.uint8]]
+    evidence: Images
     guard: dict[str, Any]
     timings_ms: dict[str, float]
 
@@ -93,20 +87,26 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One claimed ECG and what is needed to bring it to an outcome."""
+    """One claimed ECG, what brings it to an outcome, and the bytes to be committed with that."""
 
     ecg: EcgRow
     store: Store
     scorer: Scorer
     site: Terms
     now: Callable[[], datetime]
+    staged: list[Blob] = field(default_factory=list)
+
+    def keep(self, data: bytes) -> str:
+        """Name bytes that belong to the outcome; the disk reserve is there for them."""
+        blob = self.store.blobs.stage(data, into_reserve=True)
+        self.staged.append(blob)
+        return blob.digest
 
 
 @dataclass(frozen=True, slots=True)
 class _Result:
     outcome: Outcome
     deliveries: Sequence[NewDelivery] = ()
-    draw: Draw = dict
 
 
 def score_one(
@@ -150,7 +150,7 @@ def score_one(
     except Exception as error:
         store.ecgs.release(ecg.id, owner, type(error).__name__)
         return
-    if not _finish(ecg.id, owner, result, store):
+    if not _finish(job, owner, result):
         _log.warning("lease lost", ecg=ecg.id)
         return
     failpoints.hit("worker.after_commit")
@@ -159,15 +159,18 @@ def score_one(
     if result.outcome.reason == UNKNOWN and _visit(job).known:  # ADT told while we scored
         store.ecgs.compare_again({ecg.patient.id})
     _log.info("scored", ecg=ecg.id, state=result.outcome.state, reason=result.outcome.reason)
-    _keep_images(ecg.id, result.draw, store)
 
 
-def _finish(ecg_id: str, owner: str, result: _Result, store: Store) -> bool:
+def _finish(job: _Job, owner: str, result: _Result) -> bool:
     """Commit the outcome; an outcome that cannot be written is not the ECG's fault either."""
+    store = job.store
     try:
-        return store.ecgs.finish(ecg_id, owner, result.outcome, result.deliveries)
+        with store.together():
+            for blob in job.staged:
+                store.blobs.add(blob)
+            return store.ecgs.finish(job.ecg.id, owner, result.outcome, result.deliveries)
     except StoreUnavailable as error:
-        store.ecgs.release(ecg_id, owner, type(error).__name__, counted=False)
+        store.ecgs.release(job.ecg.id, owner, type(error).__name__, counted=False)
         raise
 
 
@@ -200,14 +203,18 @@ def _work(job: _Job) -> _Result:
     if visit.disagreement:
         return _quarantined(visit)
     content = job.store.blobs.get(job.ecg.digest)
-    state, verdict, draw, guard = _judge(content, job.ecg, job.scorer, job.site)
+    state, verdict, evidence, guard = _judge(content, job.ecg, job.scorer, job.site)
     outcome = Outcome(
-        state, verdict.reason, score=verdict.score, guard=guard, encounter=visit.encounter
+        state,
+        verdict.reason,
+        score=verdict.score,
+        images={name: job.keep(png(pixels)) for name, pixels in evidence.items()},
+        guard=guard,
+        encounter=visit.encounter,
     )
     if _in_doubt(job, verdict, visit):
-        held = replace(outcome, state=State.QUARANTINED, reason=UNKNOWN)
-        return _Result(held, draw=draw)
-    return _Result(outcome, _told(job, verdict, visit), draw)
+        return _Result(replace(outcome, state=State.QUARANTINED, reason=UNKNOWN))
+    return _Result(outcome, _told(job, verdict, visit))
 
 
 def _failed(job: _Job, reason: str) -> _Result:
@@ -247,23 +254,22 @@ def _quarantined(visit: Visit) -> _Result:
 
 
 def _told(job: _Job, verdict: Verdict, visit: Visit) -> list[NewDelivery]:
-    keep = partial(job.store.blobs.put, into_reserve=True)
     site = job.site.results
-    return prepare(job.ecg, verdict, visit.encounter, site, keep=keep, now=job.now())
+    return prepare(job.ecg, verdict, visit.encounter, site, keep=job.keep, now=job.now())
 
 
 def _judge(
     content: bytes, ecg: EcgRow, scorer: Scorer, site: Terms
-) -> tuple[State, Verdict, Draw, dict[str, Any]]:
+) -> tuple[State, Verdict, Images, dict[str, Any]]:
     try:
         scored: Scored = scorer.score(content, ecg.media_type.value)
     except Unscorable as error:
-        return State.UNSCORABLE, Verdict(None, error.reason, site.validated), dict, {}
+        return State.UNSCORABLE, Verdict(None, error.reason, site.validated), {}, {}
     except Undecodable:
-        return State.UNSCORABLE, Verdict(None, "undecodable", site.validated), dict, {}
+        return State.UNSCORABLE, Verdict(None, "undecodable", site.validated), {}, {}
     score = _score(scored, site.threshold)
     verdict = Verdict(score, "", score.validated)
-    return State.SCORED, verdict, lambda: scored.images, scored.guard
+    return State.SCORED, verdict, scored.evidence, scored.guard
 
 
 def _score(scored: Scored, threshold: float | None) -> Score:
@@ -279,37 +285,3 @@ def _score(scored: Scored, threshold: float | None) -> Score:
         validated=scored.validated,
         timings_ms={name: float(value) for name, value in scored.timings_ms.items()},
     )
-
-
-def _keep_images(ecg_id: str, draw: Draw, store: Store) -> None:
-    """Draw the pictures and keep them as PNG; without them the score stands and can be replayed."""
-    begun = time.perf_counter()
-    try:
-        images = draw()
-        if not images:
-            return
-        # Together, because each waits for the disk and the disk syncs many as fast as one.
-        with ThreadPoolExecutor(len(images)) as pool:
-            kept = pool.map(lambda pixels: store.blobs.put(png(pixels)), images.values())
-            store.ecgs.attach(ecg_id, dict(zip(images, kept, strict=True)))
-    except Exception as error:
-        _log.error("pictures not kept", ecg=ecg_id, error=error)
-        return
-    _log.debug("pictures kept", ecg=ecg_id, ms=round(1000 * (time.perf_counter() - begun), 1))
-
-
-def png(pixels: NDArray[np.uint8]) -> bytes:
-    """Write an image as PNG.
-
-    Args:
-        pixels: (rows, cols) grey or (rows, cols, 3) RGB, uint8.
-
-    Raises:
-        ValueError: the array is no such image.
-    """
-    if pixels.ndim == 3:
-        pixels = np.ascontiguousarray(pixels[..., ::-1])  # OpenCV writes BGR
-    done, encoded = cv2.imencode(".png", pixels, _PNG)
-    if not done:
-        raise ValueError("not an image")
-    return bytes(encoded.tobytes())

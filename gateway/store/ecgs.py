@@ -246,13 +246,6 @@ class Ecgs:
                 add_event(tx, ecg_id, now, "compare again", "ADT told of the patient")
         return len(found)
 
-    def attach(self, ecg_id: str, images: dict[str, str]) -> None:
-        """Add images (name to blob digest) to an ECG, in whatever state it is."""
-        with self._db.write() as tx:
-            query = sa.select(ecgs.c.images).where(ecgs.c.id == ecg_id).with_for_update()
-            merged = {**tx.execute(query).scalar_one(), **images}
-            tx.execute(sa.update(ecgs).where(ecgs.c.id == ecg_id).values(images=merged))
-
     def _let_go(
         self, tx: Connection, ecg_id: str, owner: str, now: datetime, values: dict[str, Any]
     ) -> bool:

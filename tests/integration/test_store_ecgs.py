@@ -199,14 +199,6 @@ def test_timeline(store: Store, clock: Clock):
     assert [(event.at - events[0].at).total_seconds() for event in events] == [0, 1, 2, 2]
 
 
-def test_attach_adds_images(store: Store):
-    """Images may come after the outcome and add to those there."""
-    ecg_id = take(store).ecg_id
-    store.ecgs.attach(ecg_id, {"page": "a"})
-    store.ecgs.attach(ecg_id, {"panel": "b"})
-    assert store.ecgs.get(ecg_id).images == {"page": "a", "panel": "b"}
-
-
 def test_ids_are_in_time_order():
     """Ids of later calls are greater, opaque, 32 hex digits, and say version 7."""
     ids = []

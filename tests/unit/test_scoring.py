@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import cv2
 import numpy as np
 import pytest
 from support.arrivals import PATIENT, take
@@ -22,12 +21,16 @@ from gateway.errors import OutOfResources, StoreUnavailable
 from gateway.hl7.oru import Sender
 from gateway.hl7.reading import read
 from gateway.policy import Mode
-from gateway.scoring import Terms, png, score_one
+from gateway.scoring import Terms, score_one
 from gateway.store import Store, open_store
 from inference.errors import Undecodable, Unscorable
+from inference.render import grey_of
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-RGB = np.dstack([np.full((4, 5), value, np.uint8) for value in (255, 128, 0)])
+EVIDENCE = {
+    "panel": np.arange(20, dtype=np.uint8).reshape(4, 5),
+    "input": np.eye(3, dtype=np.uint8),
+}
 
 
 @dataclass
@@ -43,7 +46,7 @@ class Scored:
     bundle: str = "b" * 64
     runtime: str = "openvino-int8"
     validated: bool = False
-    images: dict[str, Any] = field(default_factory=lambda: {"page": RGB, "panel": RGB[..., 0]})
+    evidence: dict[str, Any] = field(default_factory=lambda: dict(EVIDENCE))
     guard: dict[str, Any] = field(default_factory=lambda: {"ink": 0.1})
     timings_ms: dict[str, float] = field(default_factory=lambda: {"decode": 1.0})
 
@@ -85,7 +88,7 @@ def score(store: Store, ecg_id: str, answer: Scored | Exception, **options: Any)
 
 
 def test_scored_and_told(store: Store):
-    """Score, delivery and pictures are kept, and the courier is woken once."""
+    """Score and delivery are kept, and the courier is woken once."""
     woken: list[int] = []
     ecg_id = take(store).ecg_id
     scorer = score(store, ecg_id, Scored(), wake_couriers=lambda: woken.append(1))
@@ -101,35 +104,27 @@ def test_scored_and_told(store: Store):
     assert woken == [1]
 
 
-def test_pictures_come_back_as_they_were(store: Store):
-    """Images are kept as PNG, RGB in the right order, grey as grey."""
+def test_evidence_comes_back_as_it_was(store: Store):
+    """What was judged is kept as PNG, pixel for pixel, and nothing else is."""
     ecg_id = take(store).ecg_id
     score(store, ecg_id, Scored())
     images = store.ecgs.get(ecg_id).images
-    assert set(images) == {"page", "panel"}
-    data = np.frombuffer(store.blobs.get(images["page"]), np.uint8)
-    page = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
-    assert np.array_equal(page[..., ::-1], RGB)
+    assert images.keys() == EVIDENCE.keys()
+    for name, digest in images.items():
+        assert np.array_equal(grey_of(store.blobs.get(digest)), EVIDENCE[name])
 
 
-def test_the_courier_does_not_wait_for_pictures(store: Store):
-    """When the courier is woken the deliveries are there and the pictures are not yet."""
+def test_evidence_is_committed_with_the_score(store: Store):
+    """When the courier is woken, nothing of the score is still to be written."""
+    seen: list[dict[str, str]] = []
     ecg_id = take(store).ecg_id
-    seen: list[Any] = []
-    score(
-        store,
-        ecg_id,
-        Scored(),
-        wake_couriers=lambda: seen.append(store.ecgs.get(ecg_id).images),
-    )
-    assert seen == [{}]
 
+    def woken() -> None:
+        seen.append(store.ecgs.get(ecg_id).images)
 
-def test_a_picture_that_cannot_be_kept_harms_no_score(store: Store):
-    """The score stands when an image is none."""
-    ecg_id = take(store).ecg_id
-    score(store, ecg_id, Scored(images={"page": np.zeros((0, 0), np.uint8)}))
-    assert store.ecgs.get(ecg_id).state is State.SCORED
+    score(store, ecg_id, Scored(), wake_couriers=woken)
+    assert seen == [store.ecgs.get(ecg_id).images]
+    assert seen[0]
 
 
 def test_site_threshold_decides(store: Store):
@@ -342,7 +337,7 @@ def test_an_ecg_whose_bytes_are_lost_is_held(store: Store):
 
 
 def test_what_was_accepted_is_told_from_the_reserve(store: Store, tmp_path: Path):
-    """With the disk reserve reached, results still leave; only pictures are left out."""
+    """With the disk reserve reached, results still leave, and their evidence is kept."""
     ecg_id = take(store).ecg_id
     full = open_store(
         f"sqlite:///{tmp_path / 'x.sqlite3'}", tmp_path / "blobs", disk_reserve_mb=10**9
@@ -350,7 +345,7 @@ def test_what_was_accepted_is_told_from_the_reserve(store: Store, tmp_path: Path
     score(full, ecg_id, Scored())
     full.close()
     row = store.ecgs.get(ecg_id)
-    assert (row.state, row.images) == (State.SCORED, {})
+    assert (row.state, row.images.keys()) == (State.SCORED, EVIDENCE.keys())
     assert len(store.deliveries.of_ecg(ecg_id)) == 1
 
 
@@ -399,9 +394,3 @@ def test_scoring_again_after_a_crash_says_the_same(store: Store):
     assert told.state is DeliveryState.PENDING
     assert told.control_id.encode() in store.blobs.get(told.payload)
     assert told.filler == ecg_id
-
-
-def test_png_refuses_what_is_no_image():
-    """An array without pixels is an error, not an empty file."""
-    with pytest.raises((ValueError, cv2.error)):
-        png(np.zeros((0, 0), np.uint8))
