@@ -9,6 +9,7 @@ in mm: the same recipe means the same at another resolution.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -125,54 +126,52 @@ def preprocess(panel: U8, recipe: Recipe, px_per_mm: float = PX_PER_MM) -> Steps
     """
     if panel.ndim != 2 or panel.dtype != np.uint8 or panel.size > _LARGEST_PX:
         raise ValueError("a panel is a (rows, cols) uint8 image of up to 8.4 million pixels")
-    binary = _binary(panel, recipe)
-    denoised = cv2.medianBlur(binary, 3) if recipe.denoise == "median3" else binary
-    components = drop_small(denoised, recipe.min_component_mm2 * px_per_mm**2)
+    first, second, third, fourth = np.empty((4, *panel.shape), np.uint8)  # a block: large pages
+    binary = _binary(panel, recipe, first)
+    denoised: U8 = cv2.medianBlur(binary, 3, second) if recipe.denoise == "median3" else binary
+    components = drop_small(denoised, recipe.min_component_mm2 * px_per_mm**2, third)
     side = max(1, int(recipe.opening_mm * px_per_mm + 1e-6))
-    opened = opening(components, side) if recipe.opening == "on" else components
+    opened = opening(components, side, fourth) if recipe.opening == "on" else components
     return Steps(binary, denoised, components, opened, _input(opened, recipe))
 
 
-def _binary(panel: U8, recipe: Recipe) -> U8:
+def _binary(panel: U8, recipe: Recipe, out: U8) -> U8:
     grey = panel if recipe.polarity == "dark" else cv2.bitwise_not(panel)
     if recipe.binarise == "none":
-        return np.asarray(cv2.bitwise_not(grey), np.uint8)
-    if recipe.binarise == "fixed":
-        return _threshold(grey, recipe.fixed_level, cv2.THRESH_BINARY_INV)
-    low, high, _, _ = cv2.minMaxLoc(grey)
-    if high - low < _CONTRAST:
-        return np.zeros_like(grey)
-    level, binary = cv2.threshold(grey, 0, 255, cv2.THRESH_BINARY_INV | cv2.THRESH_OTSU)
-    if level >= recipe.least_level:
-        return np.asarray(binary, np.uint8)
-    return _threshold(grey, recipe.least_level, cv2.THRESH_BINARY_INV)
+        return np.asarray(cv2.bitwise_not(grey, out), np.uint8)
+    level = recipe.fixed_level
+    if recipe.binarise == "otsu":
+        low, high, _, _ = cv2.minMaxLoc(grey)
+        if high - low < _CONTRAST:
+            return np.zeros_like(grey)
+        found, _ = cv2.threshold(grey, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU, out)
+        level = max(int(found), recipe.least_level)
+    return np.asarray(cv2.threshold(grey, level, 255, cv2.THRESH_BINARY_INV, out)[1], np.uint8)
 
 
-def _threshold(grey: U8, level: int, kind: int) -> U8:
-    return np.asarray(cv2.threshold(grey, level, 255, kind)[1], np.uint8)
-
-
-def drop_small(binary: U8, min_px: float) -> U8:
-    """Clear the 8-connected components of fewer than `min_px` pixels.
+def drop_small(binary: U8, min_px: float, out: U8 | None = None) -> U8:
+    """Clear the 8-connected components of fewer than `min_px` pixels, into `out` if given.
 
     Only the ink is counted: labelling without statistics and a count over the few foreground
     pixels take a third of the time of `connectedComponentsWithStats` on a panel.
     """
     if min_px <= 1:
         return binary
-    ink = np.flatnonzero(binary != 0)  # eight times faster than on bytes
+    mask = np.not_equal(binary, 0, out=_scratch(binary.shape, np.bool_))
+    ink = np.flatnonzero(mask)  # eight times faster than on bytes
     count, labels = cv2.connectedComponentsWithAlgorithm(
-        binary, 8, cv2.CV_32S, cv2.CCL_SPAGHETTI, labels=_scratch(binary.shape)
+        binary, 8, cv2.CV_32S, cv2.CCL_SPAGHETTI, labels=_scratch(binary.shape, np.int32)
     )
     of_ink = labels.ravel()[ink]
     small = np.bincount(of_ink, minlength=count) < min_px
-    kept = binary.copy()
+    kept = np.empty_like(binary) if out is None else out
+    np.copyto(kept, binary)
     kept.ravel()[ink[small[of_ink]]] = 0
     return kept
 
 
-def opening(binary: U8, side_px: int) -> U8:
-    """Morphological opening with a square of `side_px`.
+def opening(binary: U8, side_px: int, out: U8 | None = None) -> U8:
+    """Morphological opening with a square of `side_px`, into `out` if given.
 
     `cv2.morphologyEx` does not reflect the element, so an even side would shift the image by one
     pixel; the dilation here has the mirrored anchor. Pixels beyond the border count as trace for
@@ -182,8 +181,9 @@ def opening(binary: U8, side_px: int) -> U8:
         return binary
     element = np.ones((side_px, side_px), np.uint8)
     anchor, mirrored = side_px // 2, side_px - 1 - side_px // 2
-    eroded = cv2.erode(binary, element, anchor=(anchor, anchor))
-    return np.asarray(cv2.dilate(eroded, element, anchor=(mirrored, mirrored)), np.uint8)
+    area = _scratch(binary.shape, np.uint8)
+    eroded = cv2.erode(binary, element, area, anchor=(anchor, anchor))
+    return np.asarray(cv2.dilate(eroded, element, out, anchor=(mirrored, mirrored)), np.uint8)
 
 
 def _input(opened: U8, recipe: Recipe) -> F32:
@@ -196,22 +196,22 @@ def _input(opened: U8, recipe: Recipe) -> F32:
     y, down = _edges(opened.shape[0], recipe.input_height)
     x, right = _edges(opened.shape[1], recipe.input_width)
     shape = (opened.shape[0] + 1, opened.shape[1] + 1)
-    sums = cv2.integral(opened, _scratch(shape), cv2.CV_32S)
-    above, below = sums[y], sums[y + 1]
-    rows = above + down[:, None] * (below - above)  # (height + 1, cols + 1)
-    start = rows.take(x, 1)
-    corners = start + right * (rows.take(x + 1, 1) - start)  # (height + 1, width + 1)
+    sums = cv2.integral(opened, _scratch(shape, np.int32), cv2.CV_32S)
+    above, below = sums[y], sums[y + 1]  # (height + 1, cols + 1)
+    upper = above.take(x, 1) * (1 - right) + above.take(x + 1, 1) * right
+    lower = below.take(x, 1) * (1 - right) + below.take(x + 1, 1) * right
+    corners = upper + down[:, None] * (lower - upper)  # (height + 1, width + 1)
     cells = np.diff(np.diff(corners, axis=0), axis=1)
     grey = np.rint(cells * (cells.size / opened.size)).astype(np.float32)
     return grey * np.float32(1 / 255)
 
 
-def _scratch(shape: tuple[int, ...]) -> NDArray[np.int32]:
-    """Lend this thread's work area: fresh memory costs a page fault for every 1024 numbers."""
-    size = int(np.prod(shape))
+def _scratch(shape: tuple[int, ...], kind: type[np.generic]) -> NDArray[Any]:
+    """Lend this thread's work area until the next call: fresh memory costs a fault each 4 kB."""
+    size = math.prod(shape) * np.dtype(kind).itemsize
     if getattr(_lent, "area", np.empty(0)).size < size:
-        _lent.area = np.empty(size, np.int32)
-    area: NDArray[np.int32] = _lent.area[:size].reshape(shape)
+        _lent.area = np.empty(size, np.uint8)
+    area: NDArray[Any] = _lent.area[:size].view(kind).reshape(shape)
     return area
 
 
