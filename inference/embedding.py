@@ -51,7 +51,7 @@ class Embedding:
         beside = (centred**2).sum(1) - (along**2).sum(1)  # (n,) squared
         within = ((along / self.spread) ** 2).mean(1)
         both = (within + np.maximum(beside, 0) / self.residual**2) / 2
-        return np.sqrt(both.astype(np.float64))
+        return np.asarray(np.sqrt(both), np.float64)
 
     def save(self, folder: Path) -> None:
         """Write the bundle's file."""

@@ -202,7 +202,7 @@ def _input(opened: U8, recipe: Recipe) -> F32:
     lower = below.take(x, 1) * (1 - right) + below.take(x + 1, 1) * right
     corners = upper + down[:, None] * (lower - upper)  # (height + 1, width + 1)
     cells = np.diff(np.diff(corners, axis=0), axis=1)
-    grey = np.rint(cells * (cells.size / opened.size)).astype(np.float32)
+    grey: F32 = np.rint(cells * (cells.size / opened.size)).astype(np.float32)
     return grey * np.float32(1 / 255)
 
 
