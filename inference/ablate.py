@@ -1,25 +1,91 @@
-"""Ablations: one declared axis at a time against the base settings, on the same folds and seed."""
+"""Ablations: one declared axis at a time against the base settings, on the same folds and seed.
+
+The cohort is read once. Each variant trains in a directory of its own: a finished one is not
+trained again, an interrupted one goes on. Every variant scores the same test ECGs (the guard is
+left out), so differences from the base are measured pair by pair.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
-from inference import report
-from inference.develop import DevelopConfig, develop
+import numpy as np
+
+from inference import metrics, report
+from inference.bundle import Bundle, open_bundle
+from inference.charts import forest
+from inference.cohort import Tell, silent
+from inference.develop import (
+    DevelopConfig,
+    Parts,
+    inputs_of,
+    make_bundle,
+    outcomes_of,
+    read_parts,
+    refuse_another,
+    train_on,
+)
+from inference.evaluate import EvaluateConfig, Metric, Outcomes, bootstrapped
 from inference.loss import KINDS, LossConfig
-from inference.network import NetworkConfig
 from inference.preprocess import Recipe
-from inference.train import TrainConfig
+from inference.runtime import load
+from inference.train import Report, TrainConfig
 
 AXES = ("attention", "loss", "preprocess", "size")
 SIZES = ((128, 256), (224, 224), (256, 384), (512, 768))
+BASE = "base"
+_METRICS: dict[str, Metric] = {
+    "auroc": metrics.auroc,
+    "auprc": metrics.auprc,
+    "f1": lambda labels, scores: metrics.f1(labels, scores, 0.5),
+}
+
+Size = tuple[int, int]
+"""Height and width of the input, px."""
 
 
-def variants(base: TrainConfig, axis: str) -> dict[str, TrainConfig]:
+@dataclass(frozen=True, slots=True)
+class AblateConfig:
+    """What is compared.
+
+    Attributes:
+        base: what every variant changes in one place.
+        axes: of `AXES`.
+        only: names of the variants to train; empty trains all.
+        sizes: the variants of the axis `size`.
+        folds, test_fold: as in `DevelopConfig`.
+        draws: of the bootstrap, by patient.
+    """
+
+    base: TrainConfig = field(default_factory=TrainConfig)
+    axes: Sequence[str] = AXES
+    only: Sequence[str] = ()
+    sizes: Sequence[Size] = SIZES
+    folds: int = 5
+    test_fold: int = 0
+    draws: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One cell of the grid: an axis, a name, and all settings."""
+
+    axis: str
+    name: str
+    train: TrainConfig
+
+    @property
+    def folder(self) -> str:
+        """Name its directory."""
+        return "-".join("".join(c if c.isalnum() else " " for c in self.name).split())
+
+
+def variants(base: TrainConfig, axis: str, sizes: Sequence[Size] = SIZES) -> dict[str, TrainConfig]:
     """Give the variants of one axis by name, the base's own value among them.
 
     Raises:
@@ -30,7 +96,7 @@ def variants(base: TrainConfig, axis: str) -> dict[str, TrainConfig]:
         places: dict[str, tuple[int, ...]] = {"none": (), "after 1-3": (1, 2, 3)}
         places["after 1-4"] = (1, 2, 3, 4)
         made = {k: replace(base, network=replace(net, sa_after=v)) for k, v in places.items()}
-        residual = replace(net, gate="residual")
+        residual = replace(net, sa_after=(1, 2, 3), gate="residual")
         return made | {"after 1-3, residual gate": replace(base, network=residual)}
     if axis == "loss":
         return {kind: replace(base, loss=LossConfig(kind)) for kind in KINDS}
@@ -45,7 +111,7 @@ def variants(base: TrainConfig, axis: str) -> dict[str, TrainConfig]:
             "none (grey)": replace(base, recipe=_grey(recipe)),
         }
     if axis == "size":
-        return {f"{h}x{w}": _sized(base, h, w) for h, w in SIZES}
+        return {f"{h}x{w}": _sized(base, h, w) for h, w in sizes}
     raise ValueError(f"an axis is one of {', '.join(AXES)}, not {axis!r}")
 
 
@@ -54,54 +120,153 @@ def _grey(recipe: Recipe) -> Recipe:
 
 
 def _sized(base: TrainConfig, height: int, width: int) -> TrainConfig:
-    network: NetworkConfig = replace(base.network, height=height, width=width)
     return replace(
         base,
-        network=network,
+        network=replace(base.network, height=height, width=width),
         recipe=replace(base.recipe, input_height=height, input_width=width),
     )
+
+
+def grid(config: AblateConfig) -> list[Variant]:
+    """Give the base, then every variant that differs from it.
+
+    Raises:
+        ValueError: an unknown axis, or a name in `only` that no axis has.
+    """
+    made = [
+        Variant(axis, name, train)
+        for axis in config.axes
+        for name, train in variants(config.base, axis, config.sizes).items()
+    ]
+    unknown = set(config.only) - {each.name for each in made}
+    if unknown:
+        raise ValueError(f"no variant {', '.join(sorted(unknown))} on these axes")
+    wanted = [each for each in made if not config.only or each.name in config.only]
+    differing = [each for each in wanted if each.train != config.base]
+    return [Variant(BASE, BASE, config.base), *differing]
 
 
 def ablate(
     table: Path,
     out: Path,
+    config: AblateConfig,
     *,
-    epochs: int,
-    axes: Sequence[str],
-    folds: int = 5,
-    device: str = "cpu",
-    tell: Callable[[str], None] = lambda _: None,
+    tell: Tell = silent,
+    begin: Callable[[str], None] = lambda _: None,
+    progress: Report = lambda _: None,
 ) -> list[dict[str, Any]]:
-    """Train every variant of the axes; write `ablation.json` and `ablation.html`.
+    """Train every variant; write `ablation.json` and `ablation.html` anew after each.
 
-    A variant whose results are there already is not trained again.
+    Args:
+        table: the cohort.
+        out: directory; a variant's own is `AXIS/NAME` in it, with its bundle.
+        config: what is compared.
+        tell: told of the reading of the cohort.
+        begin: told of each variant as it begins.
+        progress: told of the training.
+
+    Raises:
+        ValueError: an unknown axis or variant.
+        CohortError: as `inference.develop.develop`.
     """
-    base = TrainConfig(epochs=epochs, device=device)
-    grid = [(axis, name, config) for axis in axes for name, config in variants(base, axis).items()]
-    results = []
-    for number, (axis, name, config) in enumerate(grid, start=1):
-        tell(f"{number}/{len(grid)} {axis}: {name}")
-        folder = out / axis / "".join(c if c.isalnum() else "-" for c in name)
-        kept = folder / "report" / "results.json"
-        if kept.exists():
-            found = json.loads(kept.read_text())
-        else:
-            found = develop(table, folder, config, DevelopConfig(folds=folds, int8=False))
-        results.append({"axis": axis, "variant": name, "metrics": found["metrics"]})
-    write(results, out)
-    return results
+    cells = grid(config)
+    use = DevelopConfig(config.folds, config.test_fold, int8=False)
+    parts = read_parts(table, use, tell)
+    rows: list[dict[str, Any]] = []
+    base: Outcomes | None = None
+    for number, cell in enumerate(cells, start=1):
+        begin(f"{number}/{len(cells)} {cell.axis}: {cell.name}")
+        bundle = _trained(cell, parts, out / cell.axis / cell.folder, use, progress)
+        outcomes = _scored(bundle, parts)
+        base = base or outcomes
+        rows.append(_row(cell, outcomes, base, config))
+        write(rows, _facts(config, parts), out)
+    return rows
 
 
-def write(results: Sequence[dict[str, Any]], out: Path) -> None:
+def _trained(
+    cell: Variant, parts: Parts, folder: Path, use: DevelopConfig, progress: Report
+) -> Bundle:
+    """Give a variant's bundle, after training it where that was not finished before."""
+    refuse_another(parts, folder, cell.train)
+    if (folder / "bundle").exists():
+        return open_bundle(folder / "bundle")
+    named = replace(use, name=f"ablation-{cell.axis}-{cell.folder}")
+    train_on(parts, folder, cell.train, progress)
+    return make_bundle(parts, folder, cell.train, named)
+
+
+def _scored(bundle: Bundle, parts: Parts) -> Outcomes:
+    """Score every test ECG; `scores` above 0.5 are at or over the bundle's own threshold."""
+    test = parts.sources["test"]
+    inputs = inputs_of(test, TrainConfig(recipe=bundle.recipe))
+    logits = load(bundle, "openvino-fp32").logits(inputs[:, None])
+    level = np.log(bundle.threshold / (1 - bundle.threshold))
+    return outcomes_of(bundle, test, logits - level)
+
+
+def _row(cell: Variant, outcomes: Outcomes, base: Outcomes, config: AblateConfig) -> dict[str, Any]:
+    use = EvaluateConfig(draws=config.draws)
+    both = replace(outcomes, scores=np.stack((outcomes.scores, base.scores), 1))  # (n, 2)
+    moved = {name: _difference(metric) for name, metric in _METRICS.items()}
+    return {
+        "axis": cell.axis,
+        "variant": cell.name,
+        "metrics": bootstrapped(outcomes, _METRICS, use),
+        "difference": None if outcomes is base else bootstrapped(both, moved, use),
+    }
+
+
+def _difference(metric: Metric) -> Metric:
+    return lambda labels, both: metric(labels, both[:, 0]) - metric(labels, both[:, 1])
+
+
+def _facts(config: AblateConfig, parts: Parts) -> dict[str, Any]:
+    sizes = {use: len(held) for use, held in parts.sources.items()}
+    return {"base": config.base.document(), "ecgs": sizes, "draws": config.draws}
+
+
+def write(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any], out: Path) -> None:
     """Write the comparison as JSON and HTML."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / "ablation.json").write_text(json.dumps(list(results), indent=1))
-    rows = [
-        (r["axis"], r["variant"], *(report.interval(r["metrics"][m]) for m in _SHOWN))
-        for r in results
+    (out / "ablation.json").write_text(json.dumps({**facts, "variants": list(rows)}, indent=1))
+    (out / "ablation.html").write_text(html(rows, facts))
+
+
+def html(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> str:
+    """Give the comparison as a page."""
+    base, ecgs = facts["base"], facts["ecgs"]
+    net = base["network"]
+    told = (
+        f"<p>Base: SA after layers {net['sa_after']}, gate {escape(net['gate'])}, loss "
+        f"{escape(base['loss']['kind'])}, input {net['height']}x{net['width']}, {base['epochs']} "
+        f"epochs, batch {base['batch']}, peak learning rate {base['peak_lr']:g}, seed "
+        f"{base['seed']}. Trained on {ecgs['train']} ECGs, threshold chosen on {ecgs['val']}, "
+        f"figures of {ecgs['test']}; 95 % intervals, {facts['draws']} bootstrap draws by patient. "
+        "A difference is of the same ECGs, variant less base. The intervals hold the chance of "
+        "the test ECGs, not that of another seed.</p>"
+    )
+    shown = [(f"{row['axis']}: {row['variant']}", *row["metrics"]["auroc"]) for row in rows]
+    moved = [
+        (f"{row['axis']}: {row['variant']}", *row["difference"]["auroc"])
+        for row in rows
+        if row["difference"]
     ]
-    body = report.table(("axis", "variant", "AUROC", "AUPRC", "F1"), rows)
-    (out / "ablation.html").write_text(report.document("Ablations", body))
+    line = rows[0]["metrics"]["auroc"][0]
+    body = told + report.table(_HEAD, [_cells(row) for row in rows])
+    body += forest("AUROC; dashed: the base", shown, (0.4, 1.0), line)
+    body += forest("Difference of AUROC from the base", moved, (-0.2, 0.2), 0.0) if moved else ""
+    return report.document("Ablation", body)
 
 
-_SHOWN = ("auroc", "auprc", "f1")
+_HEAD = ("axis", "variant", "AUROC", "AUPRC", "F1", "AUROC less base", "F1 less base")
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    found, moved = row["metrics"], row["difference"]
+    return [
+        row["axis"],
+        row["variant"],
+        *(report.interval(found[name]) for name in _METRICS),
+        *(report.interval(moved[name]) if moved else "" for name in ("auroc", "f1")),
+    ]

@@ -9,17 +9,25 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.errors import CohortError
+from inference.decode import content_of
+from inference.errors import CohortError, Undecodable
 
 REQUIRED = ("path", "label", "patient")
 OPTIONAL = ("fold", "site", "sex", "age", "time")
+
+Tell = Callable[[str, int, int], None]
+"""Told of slow work as it goes on: what is done, how many are done, of how many."""
+
+
+def silent(_what: str, _done: int, _total: int) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +35,12 @@ class Case:
     """One row of a cohort.
 
     Attributes:
-        path: the ECG file.
+        path: the ECG file; of a WFDB record, its header.
         label: 1 for the outcome, else 0.
         patient: groups the ECGs of one person; never shown in a report.
         fold, site, sex, time: as given, empty when absent.
         age: years, None when absent.
-        digest: SHA-256 of the file's bytes, empty until `with_digests`.
+        digest: SHA-256 of the ECG's bytes, empty until `with_digests`.
         row: line in the table, for messages.
     """
 
@@ -113,10 +121,17 @@ def _case(table: Path, row: int, given: dict[str, str | None]) -> Case:
 
 
 def with_digests(cases: Sequence[Case]) -> list[Case]:
-    """Hash each file's bytes."""
-    return [
-        replace(case, digest=hashlib.sha256(case.path.read_bytes()).hexdigest()) for case in cases
-    ]
+    """Hash each ECG's bytes; of a WFDB record those of its signals, whatever it is called."""
+    return [replace(case, digest=_digest(case.path)) for case in cases]
+
+
+def _digest(path: Path) -> str:
+    try:
+        files = content_of(path)
+        content = b"".join(file.read_bytes() for file in files)
+    except (Undecodable, FileNotFoundError):
+        content = path.read_bytes()  # no record: decoding will refuse it with its reason
+    return hashlib.sha256(content).hexdigest()
 
 
 def check_leakage(cases: Sequence[Case], folds: Sequence[object]) -> None:

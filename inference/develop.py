@@ -9,31 +9,45 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from inference import augment, guard
+from inference import augment, guard, processes
 from inference.augment import AugmentConfig
 from inference.build import Material, build_bundle
 from inference.bundle import Bundle
 from inference.cohort import (
     Case,
+    Tell,
     check_duplicates,
     check_leakage,
     deal,
     read_cohort,
+    silent,
     with_digests,
 )
 from inference.errors import CohortError, Unscorable
-from inference.evaluate import EvaluateConfig, Outcomes, summarise, write
+from inference.evaluate import (
+    ECGS_PER_DAY,
+    PREVALENCE,
+    EvaluateConfig,
+    Outcomes,
+    strata_of,
+    summarise,
+    with_pictures,
+    with_refused,
+    write,
+)
 from inference.examples import to_input
 from inference.forms import F32
+from inference.metrics import Array
 from inference.reference import golden
 from inference.runtime import load, probability
+from inference.score import Scorer
 from inference.sources import CohortSource, load_sources
 from inference.train import Plan, Report, Run, TrainConfig
 
@@ -50,6 +64,7 @@ class DevelopConfig:
         name, version: of the bundle.
         endpoint: what a label of 1 means, in words.
         int8: also quantise.
+        prevalence, ecgs_per_day: of the hospital, for the report.
     """
 
     folds: int = 5
@@ -58,6 +73,29 @@ class DevelopConfig:
     version: str = "1"
     endpoint: str = "the cohort's label"
     int8: bool = True
+    prevalence: float = PREVALENCE
+    ecgs_per_day: float = ECGS_PER_DAY
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parts:
+    """A cohort, decoded and split.
+
+    Attributes:
+        sources: use (`train`, `val`, `test`) to its ECGs.
+        refused: use to its rows that cannot be used, each with the reason.
+        digest: SHA-256 of the table.
+    """
+
+    sources: Mapping[str, list[CohortSource]]
+    refused: Mapping[str, Mapping[Case, str]]
+    digest: str
+
+    def split(self) -> str:
+        """Give the use of every row of the table, as CSV."""
+        usable = [(each.case.row, use) for use in NAMES for each in self.sources[use]]
+        rows = sorted(usable + [(case.row, use) for use in NAMES for case in self.refused[use]])
+        return "\n".join(["row,use", *(f"{row},{use}" for row, use in rows)]) + "\n"
 
 
 def develop(
@@ -66,8 +104,35 @@ def develop(
     train: TrainConfig,
     config: DevelopConfig,
     report: Report = lambda _: None,
+    tell: Tell = silent,
 ) -> dict[str, Any]:
     """Train, build `out`/bundle and write `out`/report; give the internal results.
+
+    Of several processes (`inference.processes`) only the first builds and reports; the others give
+    nothing.
+
+    Raises:
+        CohortError: the table cannot be used, its folds leak, or `out` holds another run.
+    """
+    parts = read_parts(table, config, tell)
+    train_on(parts, out, train, report)
+    if processes.rank():
+        return {}
+    tell("building the bundle", 0, 1)
+    bundle = make_bundle(parts, out, train, config)
+    tell("building the bundle", 1, 1)
+    outcomes = score_sources(bundle, parts.sources["test"], tell)
+    outcomes = with_refused(outcomes, parts.refused["test"])
+    told = EvaluateConfig(
+        config.prevalence, config.ecgs_per_day, title=f"{bundle.name}: internal validation"
+    )
+    results = summarise(outcomes, bundle, told) | {"runtime": "openvino-fp32"}
+    write(results, with_pictures(outcomes, bundle.threshold), out / "report")
+    return results
+
+
+def read_parts(table: Path, config: DevelopConfig, tell: Tell = silent) -> Parts:
+    """Read, check, split and decode a cohort.
 
     Raises:
         CohortError: the table cannot be used, or its folds leak.
@@ -75,24 +140,63 @@ def develop(
     cases = with_digests(read_cohort(table))
     check_duplicates(cases)
     uses = assign(cases, config)
-    parts, refused = {}, {}
-    for use in NAMES:
-        mine = [case for case, where in zip(cases, uses, strict=True) if where == use]
-        parts[use], refused[use] = load_sources(mine)
-        if len({source.label for source in parts[use]}) != 2:
-            raise CohortError(f"the {use} part needs usable ECGs of both labels")
-    out.mkdir(parents=True, exist_ok=True)
-    rows = [f"{case.row},{use}" for case, use in zip(cases, uses, strict=True)]
-    (out / "split.csv").write_text("\n".join(["row,use", *rows]) + "\n")
-    Run(train, Plan(parts["train"], parts["val"]), out).train(report)
-    bundle = build_bundle(
-        _material(parts, train, config, table, out, refused), out / "bundle", int8=config.int8
+    use_of = dict(zip(cases, uses, strict=True))
+    usable, refused = load_sources(cases, tell)
+    parts = Parts(
+        {use: [each for each in usable if use_of[each.case] == use] for use in NAMES},
+        {use: {c: why for c, why in refused.items() if use_of[c] == use} for use in NAMES},
+        hashlib.sha256(table.read_bytes()).hexdigest(),
     )
-    outcomes = score_sources(bundle, parts["test"])
-    outcomes = replace(outcomes, refused=dict(Counter(outcomes.refused) + Counter(refused["test"])))
-    results = summarise(outcomes, bundle, EvaluateConfig(title="Internal validation"))
-    write(results, outcomes, out / "report")
-    return results
+    for use in NAMES:
+        if len({source.label for source in parts.sources[use]}) != 2:
+            told = Counter(parts.refused[use].values())
+            why = ", ".join(f"{count} {reason}" for reason, count in sorted(told.items()))
+            raise CohortError(
+                f"the {use} part needs usable ECGs of both labels; not usable: {why or 'none'}"
+            )
+    return parts
+
+
+def train_on(parts: Parts, out: Path, train: TrainConfig, report: Report = lambda _: None) -> None:
+    """Train in `out`, going on where an earlier call was stopped.
+
+    Raises:
+        CohortError: `out` holds a run of other settings or of another split.
+    """
+    refuse_another(parts, out, train)
+    run = Run(train, Plan(parts.sources["train"], parts.sources["val"]), out)
+    if processes.rank() == 0:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "split.csv").write_text(parts.split())
+    run.train(report)
+
+
+def make_bundle(parts: Parts, out: Path, train: TrainConfig, config: DevelopConfig) -> Bundle:
+    """Build `out`/bundle of the weights that `train_on` left there."""
+    return build_bundle(_material(parts, train, config, out), out / "bundle", int8=config.int8)
+
+
+_FREE = ("workers", "threads", "device", "checkpoint_minutes", "training")
+"""Settings that may change when a run goes on."""
+
+
+def refuse_another(parts: Parts, out: Path, train: TrainConfig) -> None:
+    """Refuse to go on with a run that was begun otherwise.
+
+    Raises:
+        CohortError: naming what differs.
+    """
+    if not (out / "checkpoint.pt").exists():
+        return
+    there, here = json.loads((out / "config.json").read_text()), train.document()
+    differ = [name for name in here if name not in _FREE and there.get(name) != here[name]]
+    if (out / "split.csv").read_text() != parts.split():
+        differ.append("the split of the cohort")
+    if differ:
+        raise CohortError(
+            f"{out} holds a run with other settings ({', '.join(differ)}); "
+            "name another directory, or remove it"
+        )
 
 
 def assign(cases: Sequence[Case], config: DevelopConfig) -> list[str]:
@@ -102,20 +206,22 @@ def assign(cases: Sequence[Case], config: DevelopConfig) -> list[str]:
         CohortError: unknown names, or a file or patient in two parts.
     """
     given = [case.fold for case in cases]
-    if any(given):
-        if not set(given) <= set(NAMES) and not all(fold.isdigit() for fold in given):
-            raise CohortError("column fold: train, val and test, or a number in every row")
-        numbers: Sequence[object] = given
-        if not set(given) <= set(NAMES):
-            numbers = [int(fold) for fold in given]
-    else:
-        numbers = [int(fold) for fold in deal(cases, config.folds)]
-    check_leakage(cases, numbers)
-    if isinstance(numbers[0], str):
+    if set(given) <= set(NAMES):
+        check_leakage(cases, given)
         return given
-    validation = (config.test_fold + 1) % config.folds
+    if not any(given):
+        numbers = [int(fold) for fold in deal(cases, config.folds)]
+    elif all(fold.isdigit() for fold in given):
+        numbers = [int(fold) for fold in given]
+    else:
+        raise CohortError("column fold: train, val and test, or a number in every row")
+    check_leakage(cases, numbers)
+    there = sorted(set(numbers))
+    if config.test_fold not in there or len(there) < 3:
+        raise CohortError(f"folds are {there}: at least three, with {config.test_fold} to test")
+    validation = there[(there.index(config.test_fold) + 1) % len(there)]
     use = {config.test_fold: "test", validation: "val"}
-    return [use.get(number, "train") for number in numbers]  # type: ignore[call-overload]
+    return [use.get(number, "train") for number in numbers]
 
 
 def inputs_of(
@@ -130,51 +236,50 @@ def inputs_of(
     return np.stack(drawn)
 
 
-def score_sources(bundle: Bundle, sources: Sequence[CohortSource]) -> Outcomes:
+def score_sources(bundle: Bundle, sources: Sequence[CohortSource], tell: Tell = silent) -> Outcomes:
     """Score sources with a bundle in fp32, refusing what the bundle's guard refuses."""
-    kept, inputs, refused = [], [], Counter[str]()
+    kept, logits, refused = [], [], {}
     table = bundle.card.get("guard", {})
-    for source, pixels in zip(
-        sources, inputs_of(sources, TrainConfig(recipe=bundle.recipe)), strict=True
-    ):
+    scorer = Scorer(bundle, load(bundle, "openvino-fp32"))
+    inputs = inputs_of(sources, TrainConfig(recipe=bundle.recipe))
+    for done, (source, pixels) in enumerate(zip(sources, inputs, strict=True), start=1):
         try:
             guard.check_leads(source.tracings, table)
             guard.check(pixels, table)
+            logit, _ = scorer.infer(pixels)
         except Unscorable as error:
-            refused[error.reason] += 1
+            refused[source.case] = error.reason
         else:
-            kept.append(source.case)
-            inputs.append(pixels)
-    logits = load(bundle, "openvino-fp32").logits(np.stack(inputs)[:, None])
+            kept.append(source)
+            logits.append(logit)
+        tell("scoring", done, len(sources))
+    return with_refused(outcomes_of(bundle, kept, np.array(logits)), refused)
+
+
+def outcomes_of(bundle: Bundle, sources: Sequence[CohortSource], logits: Array) -> Outcomes:
+    """Join (n,) logits with the rows that they are of."""
+    cases = [source.case for source in sources]
     return Outcomes(
-        labels=np.array([case.label for case in kept]),
+        labels=np.array([case.label for case in cases]),
         scores=probability(logits, bundle),
         logits=logits,
-        groups=np.array([case.patient for case in kept]),
-        strata={
-            name: np.array([getattr(case, name) for case in kept])
-            for name in ("sex", "age_band", "site")
-        },
-        keys=[case.key for case in kept],
-        refused=dict(refused),
+        groups=np.array([case.patient for case in cases]),
+        strata=strata_of(cases, [source.form for source in sources]),
+        keys=[case.key for case in cases],
+        cases=cases,
     )
 
 
-def _material(
-    parts: dict[str, list[CohortSource]],
-    train: TrainConfig,
-    config: DevelopConfig,
-    table: Path,
-    out: Path,
-    refused: dict[str, dict[str, int]],
-) -> Material:
+def _material(parts: Parts, train: TrainConfig, config: DevelopConfig, out: Path) -> Material:
+    sources = parts.sources
     return Material(
         weights=out / "weights.safetensors",
         network=train.network,
         recipe=train.recipe,
-        training=inputs_of(parts["train"][:600], train, augment.PAGES),
-        validation=inputs_of(parts["val"], train),
-        labels=np.array([source.label for source in parts["val"]]),
+        training=inputs_of(sources["train"][:600], train, augment.PAGES),
+        validation=inputs_of(sources["val"], train),
+        pages=inputs_of(sources["val"], train, augment.PAGES),
+        labels=np.array([source.label for source in sources["val"]]),
         golden=golden.waveforms(),
         facts={
             "name": config.name,
@@ -188,9 +293,10 @@ def _material(
             },
             "data": {
                 "attribution": "the site's own cohort",
-                "table_sha256": hashlib.sha256(table.read_bytes()).hexdigest(),
-                **{use: len(parts[use]) for use in NAMES},
-                "refused": {use: sum(refused[use].values()) for use in NAMES},
+                "table_sha256": parts.digest,
+                **{use: len(sources[use]) for use in NAMES},
+                "positive": {use: sum(s.label for s in sources[use]) for use in NAMES},
+                "refused": {use: len(parts.refused[use]) for use in NAMES},
             },
             "training": {
                 "epochs": train.epochs,
@@ -201,9 +307,3 @@ def _material(
             },
         },
     )
-
-
-def read_results(folder: Path) -> dict[str, Any]:
-    """Read a report's figures again."""
-    results: dict[str, Any] = json.loads((folder / "results.json").read_text())
-    return results

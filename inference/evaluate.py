@@ -13,7 +13,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,21 @@ import numpy as np
 
 from inference import metrics, report
 from inference.bundle import Bundle
-from inference.cohort import Case, check_duplicates, read_cohort, with_digests
+from inference.cohort import Case, Tell, check_duplicates, read_cohort, silent, with_digests
+from inference.decode import decode_file
 from inference.errors import CohortError, Undecodable, Unscorable
-from inference.forms import U8
+from inference.forms import U8, Waveform
 from inference.metrics import Array
-from inference.prepare import pictures
+from inference.prepare import look
+from inference.render import Style, page
 from inference.score import Scorer
 
+PREVALENCE, ECGS_PER_DAY = 0.002, 150.0
+"""Of the outcome among the ECGs of an emergency department, and how many those are."""
+HEADLINE = ("auroc", "auprc", "f1", "f1_at_half", "sensitivity", "specificity", "ppv", "npv")
 SUBGROUPS = ("sex", "age_band", "site", "source")
+Metric = Callable[[Array, Array], float]
+_PAGE = Style(px_per_mm=5)
 _WORST = 6
 
 
@@ -44,8 +51,8 @@ class EvaluateConfig:
         title: of the report.
     """
 
-    prevalence: float = 0.002
-    ecgs_per_day: float = 150.0
+    prevalence: float = PREVALENCE
+    ecgs_per_day: float = ECGS_PER_DAY
     draws: int = 1000
     seed: int = 0
     title: str = "Validation"
@@ -62,7 +69,8 @@ class Outcomes:
         keys: names without PHI.
         refused: reason code to count, of ECGs that could not be scored.
         refused_positive: how many of the refused had the outcome.
-        pictures: key to the page as it was seen, of some ECGs.
+        cases: the rows that were scored, where pictures may be wanted.
+        pictures: key to the page as the model read it, of some ECGs; without its header.
     """
 
     labels: Array
@@ -73,65 +81,68 @@ class Outcomes:
     keys: Sequence[str] = ()
     refused: Mapping[str, int] = field(default_factory=dict)
     refused_positive: int = 0
+    cases: Sequence[Case] = ()
     pictures: Mapping[str, U8] = field(default_factory=dict)
 
 
-def score_cohort(
-    scorer: Scorer, cases: Sequence[Case], tell: Callable[[int, int], None] = lambda *_: None
-) -> Outcomes:
+def score_cohort(scorer: Scorer, cases: Sequence[Case], tell: Tell = silent) -> Outcomes:
     """Score every case; what cannot be scored is counted by reason, never left out silently."""
     kept: list[tuple[Case, float, float, str]] = []
-    refused: Counter[str] = Counter()
-    positives = 0
+    refused: dict[Case, str] = {}
     for done, case in enumerate(cases, start=1):
         try:
-            scored = scorer.score(case.path.read_bytes())
+            scored = scorer.score_file(case.path)
         except (Unscorable, Undecodable) as error:
-            refused[getattr(error, "reason", "undecodable")] += 1
-            positives += case.label
+            refused[case] = getattr(error, "reason", "undecodable")
         else:
             source = str(scored.guard["source"])
             kept.append((case, scored.probability, scored.logit, source))
-        tell(done, len(cases))
-    strata = {
-        "sex": np.array([each[0].sex for each in kept]),
-        "age_band": np.array([each[0].age_band for each in kept]),
-        "site": np.array([each[0].site for each in kept]),
-        "source": np.array([each[3] for each in kept]),
-    }
+        tell("scoring", done, len(cases))
+    rows = [each[0] for each in kept]
     outcomes = Outcomes(
-        labels=np.array([each[0].label for each in kept]),
+        labels=np.array([case.label for case in rows]),
         scores=np.array([each[1] for each in kept]),
         logits=np.array([each[2] for each in kept]),
-        groups=np.array([each[0].patient for each in kept]),
-        strata=strata,
-        keys=[each[0].key for each in kept],
-        refused=dict(refused),
-        refused_positive=positives,
+        groups=np.array([case.patient for case in rows]),
+        strata=strata_of(rows, [each[3] for each in kept]),
+        keys=[case.key for case in rows],
+        cases=rows,
     )
-    return _with_pictures(outcomes, scorer, {each[0].key: each[0] for each in kept})
+    return with_refused(outcomes, refused)
 
 
-def _with_pictures(outcomes: Outcomes, scorer: Scorer, cases: Mapping[str, Case]) -> Outcomes:
-    from dataclasses import replace  # noqa: PLC0415
+def strata_of(cases: Sequence[Case], sources: Sequence[str]) -> dict[str, Array]:
+    """Give the subgroup of each case by `SUBGROUPS`, empty where unknown."""
+    named = {name: [getattr(case, name) for case in cases] for name in SUBGROUPS[:3]}
+    return {name: np.array(values) for name, values in (named | {"source": sources}).items()}
 
-    from inference.decode import decode  # noqa: PLC0415
 
+def with_refused(outcomes: Outcomes, refused: Mapping[Case, str]) -> Outcomes:
+    """Add cases that were refused, each with its reason, to those counted already."""
+    return replace(
+        outcomes,
+        refused=dict(Counter(outcomes.refused) + Counter(refused.values())),
+        refused_positive=outcomes.refused_positive + sum(case.label for case in refused),
+    )
+
+
+def with_pictures(outcomes: Outcomes, threshold: float) -> Outcomes:
+    """Add the pages of the most confident mistakes, drawn anew of what was read: no header."""
     shown = {}
-    for place in worst(outcomes):
-        key = outcomes.keys[place]
-        prepared = scorer.prepare(decode(cases[key].path.read_bytes()))
-        shown[key] = pictures(prepared)["page"]
+    for place in worst(outcomes, threshold):
+        source = decode_file(outcomes.cases[place].path)
+        read = source if isinstance(source, Waveform) else look(source)[0]
+        shown[outcomes.keys[place]] = page(read, _PAGE)
     return replace(outcomes, pictures=shown)
 
 
-def worst(outcomes: Outcomes, count: int = _WORST) -> list[int]:
-    """Give the places of the most confident mistakes, misses and false alarms in turn."""
+def worst(outcomes: Outcomes, threshold: float, count: int = _WORST) -> list[int]:
+    """Give the places of the most confident mistakes: the misses, then as many false alarms."""
     labels, scores = outcomes.labels, outcomes.scores
-    missed = [int(i) for i in np.argsort(scores, kind="stable") if labels[i] == 1]
-    false = [int(i) for i in np.argsort(-scores, kind="stable") if labels[i] == 0]
-    turns = [i for pair in zip(missed, false, strict=False) for i in pair]
-    return turns[:count]
+    order = [int(i) for i in np.argsort(scores, kind="stable")]
+    missed = [i for i in order if labels[i] == 1 and scores[i] < threshold]
+    false = [i for i in reversed(order) if labels[i] == 0 and scores[i] >= threshold]
+    return missed[: count // 2] + false[: count // 2]
 
 
 def summarise(outcomes: Outcomes, bundle: Bundle, config: EvaluateConfig) -> dict[str, Any]:
@@ -145,8 +156,6 @@ def summarise(outcomes: Outcomes, bundle: Bundle, config: EvaluateConfig) -> dic
         told = ", ".join(f"{n} {reason}" for reason, n in sorted(outcomes.refused.items()))
         raise CohortError(f"ECGs of both outcomes must be scored; not scored: {told or 'none'}")
     prevalence = float(labels.mean())
-    point = metrics.at_threshold(labels, scores, threshold)
-    real = metrics.at_prevalence(point["sensitivity"], point["specificity"], config.prevalence)
     plain: dict[str, Any] = _plain(
         {
             "title": config.title,
@@ -166,44 +175,86 @@ def summarise(outcomes: Outcomes, bundle: Bundle, config: EvaluateConfig) -> dic
                 "prevalence": prevalence,
                 "refused": dict(outcomes.refused),
                 "refused_positive": outcomes.refused_positive,
+                "unknown": _unknown(outcomes),
             },
             "metrics": intervals(outcomes, threshold, config),
             "baselines": {"all_positive_f1": metrics.all_positive_f1(prevalence)},
             "confusion": metrics.confusion(labels, scores, threshold),
             "brier": metrics.brier(labels, scores),
             "calibration": metrics.calibration(labels, scores),
-            "calibration_line": metrics.calibration_line(labels, outcomes.logits),
-            "at_real_prevalence": real
-            | {
-                "ecgs_per_day": config.ecgs_per_day,
-                "alerts_per_day": config.ecgs_per_day * real["alert_share"],
-            },
+            "calibration_line": metrics.calibration_line(labels, _logit(scores)),
+            "observed_over_expected": prevalence / float(scores.mean()),
+            "at_real_prevalence": _at_real_prevalence(outcomes, threshold, config),
             "curves": curves(labels, scores),
             "subgroups": subgroups(outcomes, threshold, config),
             "bootstrap": {"draws": config.draws, "seed": config.seed, "by": "patient"},
+            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
     )
     return plain
+
+
+def _unknown(outcomes: Outcomes) -> dict[str, int]:
+    """Count the scored ECGs whose sex, age or site the table leaves open."""
+    strata = outcomes.strata
+    return {n: int((strata[n] == "").sum()) for n in SUBGROUPS[:3] if n in strata}
+
+
+def _at_real_prevalence(
+    outcomes: Outcomes, threshold: float, config: EvaluateConfig
+) -> dict[str, Any]:
+    """Give what the threshold would mean in the hospital, by Bayes' rule."""
+    daily, prevalence = config.ecgs_per_day, config.prevalence
+
+    def there(name: str) -> Metric:
+        def metric(labels: Array, scores: Array) -> float:
+            point = metrics.at_threshold(labels, scores, threshold)
+            real = metrics.at_prevalence(point["sensitivity"], point["specificity"], prevalence)
+            return (real | {"alerts_per_day": daily * real["alert_share"]})[name]
+
+        return metric
+
+    wanted = {name: there(name) for name in ("ppv", "npv", "alerts_per_day")}
+    known = bootstrapped(outcomes, wanted, config)
+    found = metrics.at_threshold(outcomes.labels, outcomes.scores, threshold)["sensitivity"]
+    return {
+        "prevalence": prevalence,
+        "ecgs_per_day": daily,
+        **{name: value[0] for name, value in known.items()},
+        "true_alerts_per_day": daily * prevalence * found,
+        "missed_per_day": daily * prevalence * (1 - found),
+        "intervals": known,
+    }
+
+
+def _logit(scores: Array) -> Array:
+    """The scores' log odds: calibration is judged of what is shown, after the card's own map."""
+    inside = np.clip(scores, 1e-9, 1 - 1e-9)
+    odds: Array = np.log(inside / (1 - inside))
+    return odds
 
 
 def intervals(
     outcomes: Outcomes, threshold: float, config: EvaluateConfig
 ) -> dict[str, metrics.Interval]:
     """Give each headline metric with its 95 % interval."""
-
-    def named(name: str) -> Callable[[Array, Array], float]:
-        return lambda labels, scores: metrics.at_threshold(labels, scores, threshold)[name]
-
-    wanted: dict[str, Callable[[Array, Array], float]] = {
+    special: dict[str, Metric] = {
         "auroc": metrics.auroc,
         "auprc": metrics.auprc,
-        "f1": named("f1"),
         "f1_at_half": lambda labels, scores: metrics.f1(labels, scores, 0.5),
-        "sensitivity": named("sensitivity"),
-        "specificity": named("specificity"),
-        "ppv": named("ppv"),
-        "npv": named("npv"),
     }
+    wanted = {name: special.get(name) or _at(threshold, name) for name in HEADLINE}
+    return bootstrapped(outcomes, wanted, config)
+
+
+def _at(threshold: float, name: str) -> Metric:
+    return lambda labels, scores: metrics.at_threshold(labels, scores, threshold)[name]
+
+
+def bootstrapped(
+    outcomes: Outcomes, wanted: Mapping[str, Metric], config: EvaluateConfig
+) -> dict[str, metrics.Interval]:
+    """Give each metric with its 95 % interval, drawn by patient."""
     return metrics.bootstrap(
         outcomes.labels,
         outcomes.scores,
@@ -229,41 +280,53 @@ def curves(labels: Array, scores: Array) -> dict[str, list[list[float]]]:
 
 
 def subgroups(outcomes: Outcomes, threshold: float, config: EvaluateConfig) -> list[dict[str, Any]]:
-    """Give AUROC with interval, sensitivity and specificity of each stratum that is known."""
+    """Give AUROC, sensitivity and specificity of each stratum that is known, with intervals."""
+    wanted: dict[str, Metric] = {"auroc": metrics.auroc}
+    wanted |= {name: _at(threshold, name) for name in ("sensitivity", "specificity")}
+    few = replace(config, draws=max(100, config.draws // 5))
     rows = []
     for name in SUBGROUPS:
         values = outcomes.strata.get(name, np.empty(0))
         for value in sorted({str(v) for v in values if v}):
             inside = values == value
-            labels, scores = outcomes.labels[inside], outcomes.scores[inside]
-            area = metrics.bootstrap(
-                labels,
-                scores,
-                outcomes.groups[inside],
-                {"auroc": metrics.auroc},
-                draws=max(100, config.draws // 5),
-                seed=config.seed,
+            part = replace(
+                outcomes,
+                labels=outcomes.labels[inside],
+                scores=outcomes.scores[inside],
+                groups=outcomes.groups[inside],
             )
-            point = metrics.at_threshold(labels, scores, threshold)
+            counts = {"n": int(inside.sum()), "positive": int(part.labels.sum())}
             rows.append(
-                {
-                    "group": name,
-                    "value": value,
-                    "n": int(inside.sum()),
-                    "positive": int(labels.sum()),
-                }
-                | {"auroc": area["auroc"]}
-                | {key: point[key] for key in ("sensitivity", "specificity", "f1")}
+                {"group": name, "value": value, **counts, **bootstrapped(part, wanted, few)}
             )
     return rows
 
 
-def drop(internal: Mapping[str, Any], external: Mapping[str, Any]) -> dict[str, float]:
-    """Give internal minus external for each headline metric."""
+def drop(internal: Mapping[str, Any], external: Mapping[str, Any]) -> dict[str, Any]:
+    """Give internal, external and their difference for each headline metric.
+
+    The cohorts share no patient, so the interval of the difference joins the distances of both
+    estimates to their own bounds in square (Newcombe, Statistics in Medicine 1998;17:873-890).
+    """
+    inside, outside = internal["metrics"], external["metrics"]
+    names = [name for name in HEADLINE if name in inside]
     return {
-        name: internal["metrics"][name][0] - external["metrics"][name][0]
-        for name in ("auroc", "auprc", "f1")
+        name: {
+            "internal": inside[name],
+            "external": outside[name],
+            "difference": _difference(inside[name], outside[name]),
+        }
+        for name in names
     }
+
+
+def _difference(one: Sequence[float | None], other: Sequence[float | None]) -> list[float | None]:
+    a, a_low, a_high, b, b_low, b_high = (
+        math.nan if value is None else value for value in (*one, *other)
+    )
+    below, above = math.hypot(a - a_low, b_high - b), math.hypot(a_high - a, b - b_low)
+    plain: list[float | None] = _plain([a - b, a - b - below, a - b + above])
+    return plain
 
 
 def evaluate(
@@ -273,7 +336,7 @@ def evaluate(
     config: EvaluateConfig,
     *,
     internal: Path | None = None,
-    tell: Callable[[int, int], None] = lambda *_: None,
+    tell: Tell = silent,
 ) -> dict[str, Any]:
     """Score a cohort table and write `results.json`, `scores.csv` and `report.html` into `out`.
 
@@ -283,22 +346,36 @@ def evaluate(
         out: directory of the report.
         config: what is reported.
         internal: results.json of the internal validation, for the drop.
-        tell: called with (done, total).
+        tell: told of the progress.
 
     Raises:
         CohortError: the table cannot be used, or only one outcome could be scored.
     """
+    inside = None if internal is None else read_results(internal)
     cases = with_digests(read_cohort(table))
     repeats = check_duplicates(cases)
     outcomes = score_cohort(scorer, cases, tell)
     results = summarise(outcomes, scorer.bundle, config)
     results["cohort"]["repeated_files"] = repeats
     results["runtime"] = scorer.runtime.name
-    results["created"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    if internal is not None:
-        results["drop"] = drop(json.loads(internal.read_text()), results)
-    write(results, outcomes, out)
+    if inside is not None:
+        results["drop"] = drop(inside, results)
+    write(results, with_pictures(outcomes, scorer.bundle.threshold), out)
     return results
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """Read the figures of another report.
+
+    Raises:
+        CohortError: the file is no `results.json`.
+    """
+    try:
+        held: dict[str, Any] = json.loads(path.read_text())
+        held["metrics"]["auroc"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CohortError(f"{path} is not the results.json of a report") from error
+    return held
 
 
 def write(results: Mapping[str, Any], outcomes: Outcomes, out: Path) -> None:
@@ -317,11 +394,13 @@ def write(results: Mapping[str, Any], outcomes: Outcomes, out: Path) -> None:
 
 
 def _misses(outcomes: Outcomes) -> list[tuple[str, U8]]:
-    said = dict(zip(outcomes.keys, zip(outcomes.labels, outcomes.scores, strict=True), strict=True))
-    return [
-        (f"{key}: outcome {said[key][0]}, score {said[key][1]:.3f}", page)
-        for key, page in outcomes.pictures.items()
-    ]
+    at = {key: place for place, key in enumerate(outcomes.keys)}
+    shown = []
+    for key, picture in outcomes.pictures.items():
+        label, score = outcomes.labels[at[key]], outcomes.scores[at[key]]
+        what = "missed" if label == 1 else "false alarm"
+        shown.append((f"{what}: {key}, score {score:.3f}", picture))
+    return shown
 
 
 def _plain(value: Any) -> Any:

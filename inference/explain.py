@@ -1,26 +1,33 @@
 """Where the model looks: attention gates, Grad-CAM, and the share of saliency by part of the beat.
 
-A picture alone proves nothing, so the shares are measured: the R peaks of the rhythm strip tell
-which columns of the input lie in PR, QRS, ST and T; `enrichment` is the share of saliency there
-over the share of ink, 1 = no more than the trace itself. Needs the `train` extra.
+A picture alone proves nothing, so the shares are measured: the R peaks of the page tell which
+columns of the input lie in PR, QRS, ST and T; `enrichment` is the share of saliency there over the
+share of ink, 1 = no more than the trace itself. Occlusion tells what the score owes to a part of
+the page. Needs the `train` extra.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
+from inference import metrics, report
 from inference.beats import SEGMENTS_S, r_peaks
-from inference.decode import decode
-from inference.forms import F32, LEADS, U8, Tracings
+from inference.errors import Unscorable
+from inference.forms import F32, LEADS, U8, Picture, Tracings, Waveform
 from inference.network import SaResNet50
-from inference.prepare import pictures
+from inference.prepare import page_of
+from inference.render import Style, page, png
+from inference.render.layout import Page, Trace, lay_out
+from inference.render.look import COLUMN_MM, ROW_MM, WIDTH_MM
 from inference.runtime import probability
 from inference.runtime.eager import network_of
 from inference.score import Scorer
@@ -30,8 +37,23 @@ PAGE_S = 10.0
 ROWS, COLUMNS = 4, 4
 CAM_LAYER = 2
 _NOISE, _DRAWS = 0.05, 8
+_WARM = np.array([255.0, 96.0, 0.0], np.float32)
+_PX_PER_MM = 5
+_HEADER = ("DOE^JANE   ID 4711   F 61 y", "2026-11-25 10:11:12   sinus rhythm, see report")
 
-__all__ = ["SHARES", "Explained", "explain", "gradcam", "network_of", "saliency", "save", "shares"]
+__all__ = [
+    "SHARES",
+    "Explained",
+    "compare",
+    "explain",
+    "gradcam",
+    "html",
+    "network_of",
+    "occlusion",
+    "saliency",
+    "save",
+    "shares",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,51 +61,95 @@ class Explained:
     """One ECG explained.
 
     Attributes:
-        probability: the score.
-        images: `panel`, `gradcam`, `saliency` and `attention<layer>`, over the panel, RGB.
+        probability: the score. threshold: the bundle's.
+        images: `page` as it came; `gradcam`, `saliency` and `attention<layer>` over the page as a
+            clinician reads it; RGB.
         shares: part of the beat to its share of the saliency; they add up to 1.
         ink: the same shares of the ink, for comparison.
         by_lead: (12, 5) share of the saliency per lead and part, in the order of `SHARES`.
+        gates: layer to the lowest and highest value of its attention gate, 0 to 1.
+        occlusion: part of the page to the change of the score without it; empty when not asked
+            for, None where what is left cannot be scored.
     """
 
     probability: float
+    threshold: float
     images: dict[str, U8]
     shares: dict[str, float]
     ink: dict[str, float]
     by_lead: F32
+    gates: dict[int, tuple[float, float]]
+    occlusion: dict[str, float | None] = field(default_factory=dict)
 
     @property
     def enrichment(self) -> dict[str, float]:
         """Give share of saliency over share of ink."""
         return {name: self.shares[name] / max(self.ink[name], 1e-9) for name in SHARES}
 
+    def document(self) -> dict[str, object]:
+        """Give every figure as plain values."""
+        leads = {
+            lead: {part: round(float(value), 5) for part, value in zip(SHARES, row, strict=True)}
+            for lead, row in zip(LEADS, self.by_lead, strict=True)
+        }
+        return {
+            "probability": self.probability,
+            "threshold": self.threshold,
+            "shares": self.shares,
+            "ink": self.ink,
+            "enrichment": self.enrichment,
+            "by_lead": leads,
+            "gates": {f"layer{n}": list(limits) for n, limits in self.gates.items()},
+            "occlusion": self.occlusion,
+        }
 
-def explain(scorer: Scorer, network: SaResNet50, data: bytes) -> Explained:
-    """Explain the score of one file.
+
+def explain(
+    scorer: Scorer, network: SaResNet50, source: Waveform | Picture, *, occlude: bool = False
+) -> Explained:
+    """Explain the score of one decoded ECG.
 
     Raises:
-        Undecodable, Unscorable: as `Scorer.score`.
+        Unscorable: as `Scorer.score`.
     """
-    prepared = scorer.prepare(decode(data))
+    prepared = scorer.prepare(source)
     given = torch.from_numpy(prepared.steps.input)[None, None]  # (1, 1, H, W)
-    gates: dict[int, Tensor] = {}
+    maps: dict[int, Tensor] = {}
     with torch.no_grad():
-        network.feature_map(given, gates)
+        network.feature_map(given, maps)
         logit = float(network(given))
     heat = saliency(network, given)
     table = parts_of(prepared.tracings, heat.shape[1])
-    panel = prepared.panel
-    images = {"page": pictures(prepared)["page"], "panel": panel}
-    images["gradcam"] = over(panel, gradcam(network, given))
-    images["saliency"] = over(panel, cv2.GaussianBlur(heat, (0, 0), 1.5))
-    images |= {f"attention{n}": over(panel, g[0, 0].numpy()) for n, g in gates.items()}
+    spread = by_lead(heat, table)
+    chance = float(probability(np.array([logit]), scorer.bundle)[0])
     return Explained(
-        probability=float(probability(np.array([logit]), scorer.bundle)[0]),
-        images=images,
+        probability=chance,
+        threshold=scorer.bundle.threshold,
+        images={"page": page_of(source)} | _pictures(prepared.tracings, network, given, heat, maps),
         shares=shares(heat, table),
         ink=shares(prepared.steps.input, table),
-        by_lead=by_lead(heat, table),
+        by_lead=spread,
+        gates={n: (float(m.min()), float(m.max())) for n, m in maps.items()},
+        occlusion=occlusion(scorer, prepared.tracings, int(spread.sum(1).argmax()))
+        if occlude
+        else {},
     )
+
+
+def _pictures(
+    tracings: Tracings, network: SaResNet50, given: Tensor, heat: F32, maps: Mapping[int, Tensor]
+) -> dict[str, U8]:
+    cam = gradcam(network, given)
+    smooth = np.asarray(cv2.GaussianBlur(heat, (0, 0), 1.5), np.float32)
+    out = {
+        "gradcam": over(tracings, cam, f"Grad-CAM after layer {CAM_LAYER}: what raises the score"),
+        "saliency": over(tracings, smooth, "Saliency: |input x gradient|, SmoothGrad"),
+    }
+    for number, gate in maps.items():
+        words = f"Attention after layer {number}: gate {float(gate.min()):.2f} (white) to "
+        words += f"{float(gate.max()):.2f} (orange)"
+        out[f"attention{number}"] = over(tracings, gate[0, 0].numpy(), words)
+    return out
 
 
 def saliency(network: SaResNet50, given: Tensor, seed: int = 0) -> F32:
@@ -118,13 +184,22 @@ def gradcam(network: SaResNet50, given: Tensor, layer: int = CAM_LAYER) -> F32:
 
 def parts_of(tracings: Tracings, width: int) -> U8:
     """Tell which part of the beat each input column shows: (width,) index into `SHARES`."""
-    peaks = r_peaks(tracings.rhythm_mv[None], tracings.rate_hz) / tracings.rate_hz  # s
+    peaks = r_peaks(_rows(tracings), tracings.rate_hz) / tracings.rate_hz  # s
     times = (np.arange(width) + 0.5) / width * PAGE_S
     table = np.full(width, SHARES.index("other"), np.uint8)
     for peak in peaks:
         for name, (start, stop) in SEGMENTS_S.items():
             table[(times >= peak + start) & (times < peak + stop)] = SHARES.index(name)
     return table
+
+
+def _rows(tracings: Tracings) -> F32:
+    """The page's four rows over its ten seconds, each lead level: (4, samples) mV."""
+    leads = tracings.leads_mv  # (12, window)
+    level = np.nan_to_num(leads - np.median(np.nan_to_num(leads), 1, keepdims=True))
+    three = level.reshape(COLUMNS, 3, -1).transpose(1, 0, 2).reshape(3, -1)
+    strip = tracings.rhythm_mv[None, : three.shape[1]]
+    return np.concatenate((three, np.nan_to_num(strip))).astype(np.float32)
 
 
 def shares(heat: F32, table: U8) -> dict[str, float]:
@@ -147,20 +222,204 @@ def by_lead(heat: F32, table: U8) -> F32:
     return cells / max(float(heat.sum()), 1e-12)
 
 
-def over(panel: U8, heat: F32) -> U8:
-    """Lay heat over a grey panel: (rows, cols, 3) RGB."""
-    rows, cols = panel.shape
-    wide = cv2.resize(np.asarray(heat, np.float32), (cols, rows), interpolation=cv2.INTER_CUBIC)
-    low, high = float(wide.min()), float(wide.max())
-    part = np.clip((wide - low) / max(high - low, 1e-9), 0, 1)[..., None]
-    warm = np.array([255.0, 96.0, 0.0])
-    ground = (1 - 0.65 * part) * 255 + 0.65 * part * warm
-    ink = panel[..., None].astype(np.float32) / 255
-    return np.asarray(ground * ink, np.uint8)
+def over(tracings: Tracings, heat: F32, words: str) -> U8:
+    """Lay heat over the page that a clinician reads, row by row: (rows, cols, 3) RGB.
+
+    Args:
+        tracings: what the page shows.
+        heat: (h, w) over the panel, which has the page's rows without the space between them.
+        words: written above the traces.
+    """
+    style = Style(header=(words,), px_per_mm=_PX_PER_MM)
+    laid, paper = lay_out(tracings, style), page(tracings, style)
+    tall, wide = round(ROW_MM * _PX_PER_MM), round(WIDTH_MM * _PX_PER_MM)
+    size = (wide, ROWS * tall)
+    fine = cv2.resize(np.asarray(heat, np.float32), size, interpolation=cv2.INTER_LINEAR)
+    part = (fine - fine.min()) / max(float(np.ptp(fine)), 1e-9)
+    strength = np.zeros(paper.shape[:2], np.float32)
+    left = round(min(trace.x_mm for trace in _leads(laid)) * _PX_PER_MM)
+    for row, baseline_mm in enumerate(sorted({t.baseline_mm for t in laid.traces})):
+        top = round((baseline_mm - ROW_MM / 2) * _PX_PER_MM)
+        strength[top : top + tall, left : left + wide] = part[row * tall : (row + 1) * tall]
+    tint = 1 - 0.65 * strength[..., None] * (1 - _WARM / 255)
+    return np.asarray(paper * tint, np.uint8)
+
+
+def _leads(laid: Page) -> list[Trace]:
+    """The traces of the page that are no calibration pulse."""
+    return [trace for trace in laid.traces if trace.width_mm >= COLUMN_MM]
+
+
+def occlusion(scorer: Scorer, tracings: Tracings, lead: int) -> dict[str, float | None]:
+    """Draw the page with a header, cover one part after another, and read and score it again.
+
+    Gives the change of the score without the header, the leads' labels, the calibration pulses and
+    the line below the traces; and, to show that the test can tell, with the trace of `lead` turned
+    upside down. None where what is left cannot be scored.
+    """
+    style = Style(header=_HEADER, px_per_mm=6)
+    laid, paper = lay_out(tracings, style), page(tracings, style)
+    whole = _score_of(scorer, paper)
+    changed = {}
+    for name, boxes in _covers(laid).items():
+        changed[name] = paper.copy()
+        for box in boxes:
+            top, bottom, left, right = (max(0, round(mm * style.px_per_mm)) for mm in box)
+            changed[name][top:bottom, left:right] = 255
+    turned = tracings.leads_mv.copy()
+    turned[lead] *= -1
+    upside_down = Tracings(turned, tracings.rhythm_mv, tracings.rate_hz)
+    changed[f"{LEADS[lead]} upside down"] = page(upside_down, style)
+    found = {name: _score_of(scorer, pixels) for name, pixels in changed.items()}
+    return {
+        name: None if whole is None or score is None else score - whole
+        for name, score in found.items()
+    }
+
+
+Box = tuple[float, float, float, float]
+"""Top, bottom, left and right, mm from the page's top left corner."""
+
+
+def _covers(laid: Page) -> dict[str, list[Box]]:
+    labels = [text for text in laid.texts if text.words in LEADS]
+    first = min(trace.x_mm for trace in _leads(laid))
+    return {
+        "header": [(0, laid.top_mm - 1, 0, laid.width_mm)],
+        "labels": [
+            (t.baseline_mm - t.size_mm, t.baseline_mm + 1, t.x_mm - 0.5, t.x_mm + 8) for t in labels
+        ],
+        "pulses": [(laid.top_mm, laid.bottom_mm, laid.left_mm, first - 1.5)],
+        "line below": [(laid.bottom_mm + 1, laid.height_mm, 0, laid.width_mm)],
+    }
+
+
+def _score_of(scorer: Scorer, paper: U8) -> float | None:
+    try:
+        given = scorer.prepare(Picture(paper)).steps.input
+    except Unscorable:
+        return None
+    logits = scorer.runtime.logits(given[None, None])
+    return float(probability(logits, scorer.bundle)[0])
+
+
+def compare(
+    one: Sequence[Explained], other: Sequence[Explained], draws: int = 1000
+) -> dict[str, tuple[metrics.Interval, metrics.Interval, metrics.Interval]]:
+    """Compare two models on the same ECGs: part of the beat to enrichment of one, other, one less.
+
+    The means have 95 % intervals, bootstrap by ECG.
+    """
+    out = {}
+    for part in SHARES:
+        pairs = np.array(
+            [(a.enrichment[part], b.enrichment[part]) for a, b in zip(one, other, strict=True)]
+        )
+        wanted = {
+            "one": lambda _, both: float(both[:, 0].mean()),
+            "other": lambda _, both: float(both[:, 1].mean()),
+            "less": lambda _, both: float((both[:, 0] - both[:, 1]).mean()),
+        }
+        none = np.zeros(len(pairs))
+        found = metrics.bootstrap(none, pairs, np.arange(len(pairs)), wanted, draws=draws)
+        out[part] = (found["one"], found["other"], found["less"])
+    return out
 
 
 def save(found: Explained, folder: Path) -> None:
-    """Write the pictures as PNG."""
+    """Write the pictures as PNG and the figures as `explained.json`."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, pixels in found.images.items():
-        Image.fromarray(pixels).save(folder / f"{name}.png")
+        (folder / f"{name}.png").write_bytes(png(pixels))
+    (folder / "explained.json").write_text(json.dumps(found.document(), indent=1))
+
+
+def html(
+    found: Mapping[str, Explained],
+    against: Mapping[str, Explained] | None = None,
+    names: tuple[str, str] = ("", ""),
+) -> str:
+    """Give a self-contained page of all explanations; `against` holds another model's."""
+    parts = [_NOTE, _summary(list(found.values()))]
+    if against:
+        parts.append(_compared(list(found.values()), list(against.values()), names))
+    for name, one in found.items():
+        parts.append(_one(name, one))
+        if against:
+            parts.append(f"<h3>{escape(names[1])}, score {against[name].probability:.3f}</h3>")
+            parts.append(_shown(against[name], ("gradcam", "saliency")))
+    return report.document("Where the model looks", "".join(parts))
+
+
+_NOTE = (
+    '<p class="warn">An explanation shows what the network computes with, not that it is right. '
+    "Enrichment is the share of saliency over the share of ink: 1 is no more than the trace "
+    "itself.</p>"
+)
+
+
+def _summary(found: Sequence[Explained]) -> str:
+    rows = []
+    for part in SHARES:
+        share, ink, more = (
+            float(np.mean([getattr(each, what)[part] for each in found]))
+            for what in ("shares", "ink", "enrichment")
+        )
+        rows.append((part, f"{share:.1%}", f"{ink:.1%}", f"{more:.2f}"))
+    head = ("part of the beat", "share of saliency", "share of ink", "enrichment")
+    out = f"<h2>Mean of {len(found)} ECGs</h2>" + report.table(head, rows)
+    mean = np.mean([each.by_lead for each in found], axis=0)
+    leads = [
+        (lead, *(f"{v:.1%}" for v in row), f"{row.sum():.1%}")
+        for lead, row in zip(LEADS, mean, strict=True)
+    ]
+    out += "<h3>Share of saliency by lead (the rhythm strip holds the rest)</h3>"
+    out += report.table(("lead", *SHARES, "all"), leads)
+    covered = [each.occlusion for each in found if each.occlusion]
+    return out + (_occluded(covered) if covered else "")
+
+
+def _occluded(covered: Sequence[Mapping[str, float | None]]) -> str:
+    """The changes by part; the leads upside down, one an ECG, in one row."""
+    groups: dict[str, list[float | None]] = {}
+    for each in covered:
+        for name, change in each.items():
+            group = "one lead upside down" if name.endswith("upside down") else name
+            groups.setdefault(group, []).append(change)
+    rows = []
+    for name, changes in groups.items():
+        known = [abs(change) for change in changes if change is not None]
+        shown = (f"{np.mean(known):.4f}", f"{max(known):.4f}") if known else ("-", "-")
+        rows.append((name, len(known), len(changes) - len(known), *shown))
+    head = (
+        "covered or changed",
+        "ECGs scored",
+        "not scorable",
+        "mean |change|",
+        "largest |change|",
+    )
+    return "<h3>Occlusion: change of the score</h3>" + report.table(head, rows)
+
+
+def _compared(one: Sequence[Explained], other: Sequence[Explained], names: tuple[str, str]) -> str:
+    rows = [
+        (part, *(report.interval(value, 2) for value in values))
+        for part, values in compare(one, other).items()
+    ]
+    head = ("enrichment", *names, "difference")
+    return "<h2>Two models on the same ECGs (mean, 95 % interval)</h2>" + report.table(head, rows)
+
+
+def _one(name: str, found: Explained) -> str:
+    said = "positive" if found.probability >= found.threshold else "negative"
+    told = f"score {found.probability:.3f}, threshold {found.threshold:.3f}: {said}"
+    shown = ("gradcam", "saliency", *(f"attention{n}" for n in found.gates))
+    return f"<h2>{escape(name)}: {told}</h2>" + _shown(found, shown)
+
+
+def _shown(found: Explained, names: Sequence[str]) -> str:
+    pictures = [
+        f'<figure><img alt="{name}" src="{report.data_url(found.images[name])}"></figure>'
+        for name in names
+    ]
+    return f'<div class="charts">{"".join(pictures)}</div>'

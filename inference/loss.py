@@ -5,8 +5,8 @@ declared choice, the binary case of recall loss (Tian et al., arXiv 2106.14917):
 
     L = -mean( FNR * y * log p + FPR * (1 - y) * log(1 - p) )
 
-with FNR = (FN + 1) / (P + 1) and FPR = (FP + 1) / (N + 1) counted on the batch at p >= 0.5, and no
-gradient through them.
+with FNR = (FN + 1) / (P + 1) and FPR = (FP + 1) / (N + 1) counted on the batch at p >= 0.5, over
+all processes that share it, and no gradient through them.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
+
+from inference import processes
 
 Kind = Literal["brloss", "brloss-positive", "brloss-ema", "bce", "bce-weighted", "focal"]
 KINDS: tuple[Kind, ...] = (
@@ -57,10 +59,9 @@ def error_rates(logits: Tensor, labels: Tensor) -> Tensor:
     """Give (FNR, FPR) of a batch at p >= 0.5, smoothed by one, as a (2,) tensor."""
     said = logits.detach() >= 0
     true = labels >= 0.5
-    missed, false = (~said & true).sum(), (said & ~true).sum()
-    fnr = (missed + 1) / (true.sum() + 1)
-    fpr = (false + 1) / ((~true).sum() + 1)
-    return torch.stack((fnr, fpr)).to(torch.float32)
+    counts = torch.stack((~said & true, true, said & ~true, ~true)).sum(1)  # FN, P, FP, N
+    missed, positive, false, negative = processes.total(counts) + 1
+    return torch.stack((missed / positive, false / negative)).to(torch.float32)
 
 
 def weighted_log_loss(logits: Tensor, labels: Tensor, positive: Tensor, negative: Tensor) -> Tensor:

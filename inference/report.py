@@ -4,31 +4,44 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
 from PIL import Image
 
-from inference.charts import chart
+from inference.charts import chart, forest
 from inference.forms import U8
 
 _STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:64rem;padding:0 1rem;
-color:#1c1c22}h1{font-size:1.6rem}h2{font-size:1.15rem;margin-top:2rem}
-table{border-collapse:collapse;margin:.5rem 0}td,th{padding:.25rem .8rem .25rem 0;text-align:left;
-border-bottom:1px solid #ddd;font-variant-numeric:tabular-nums}th{font-weight:600}
+body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:66rem;padding:0 1rem;
+color:#1c1c22}h1{font-size:1.6rem;margin-bottom:.3rem}h2{font-size:1.2rem;margin-top:2.4rem;
+border-bottom:2px solid #1c1c22;padding-bottom:.2rem}
+table{border-collapse:collapse;margin:.7rem 0}td,th{padding:.28rem 1rem .28rem 0;text-align:left;
+vertical-align:top;border-bottom:1px solid #ddd;font-variant-numeric:tabular-nums}
+th{font-weight:600}td:first-child{font-weight:500}
 .warn{background:#fff4e0;border-left:4px solid #d98a00;padding:.6rem .9rem}
-.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(18rem,1fr));gap:1rem}
-figure{margin:0}figcaption{font-size:.85rem;color:#555}svg{width:100%}svg text{font-size:11px}
-svg .x{text-anchor:middle;fill:#555}svg .y{text-anchor:end;fill:#555}
-svg .frame{fill:none;stroke:#bbb}svg polyline{fill:none;stroke-width:1.8}
-img{max-width:100%;border:1px solid #ddd}code{font-size:.85em}
+.note{color:#555;font-size:.9rem}.key{display:grid;
+grid-template-columns:repeat(auto-fit,minmax(11rem,1fr));gap:.8rem;margin:1.2rem 0}
+.key div{border:1px solid #ccc;border-radius:6px;padding:.6rem .8rem}.key b{display:block;
+font-size:1.5rem;line-height:1.3}.key small{color:#555}
+.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(24rem,1fr));gap:1.4rem}
+figure{margin:0 0 1rem}figcaption{font-size:.85rem;color:#444}svg{width:100%;max-width:26rem}
+svg.wide{max-width:44rem}svg text{font-size:11px}
+svg .x{text-anchor:middle;fill:#444}svg .y{text-anchor:end;fill:#444}
+svg .frame{fill:none;stroke:#999}svg .rule{stroke:#eee;fill:none}svg .line{stroke:#b3541e;
+stroke-dasharray:4 3}svg polyline{fill:none;stroke-width:1.8}svg .dot{fill:#0b5cab}
+svg .range{stroke:#0b5cab;stroke-width:2}svg .ring{fill:none;stroke:#0b5cab;stroke-width:2}
+.matrix td,.matrix th{border:1px solid #bbb;padding:.5rem .9rem;text-align:center}
+.matrix .right{background:#e6f2e8}.matrix .wrong{background:#fbe9e2}
+img{max-width:100%;border:1px solid #ddd}code{font-size:.85em;overflow-wrap:anywhere}
+@media print{h2{break-after:avoid}figure,tr{break-inside:avoid}}
 """
 
-_NAMES = {
+NAMES = {
     "auroc": "AUROC",
-    "auprc": "AUPRC",
+    "auprc": "AUPRC (of this cohort)",
     "f1": "F1 at the threshold",
     "f1_at_half": "F1 at 0.5",
     "sensitivity": "Sensitivity",
@@ -36,17 +49,24 @@ _NAMES = {
     "ppv": "PPV (of this cohort)",
     "npv": "NPV (of this cohort)",
 }
+_GROUPS = {"sex": "sex", "age_band": "age, years", "site": "site", "source": "source"}
+_REASONS = {
+    "too-few-leads": "too few leads to be seen",
+    "out-of-domain": "unlike the ECGs that the model was trained on",
+    "undecodable": "not a readable ECG file",
+}
 
 
 def html(results: Mapping[str, Any], misses: Sequence[tuple[str, U8]] = ()) -> str:
     """Give the report of `inference.evaluate.summarise`, with pictures of the worst mistakes."""
     parts = [
-        _model(results["model"]),
+        _model(results),
+        _key(results),
         _cohort(results["cohort"]),
         _headline(results),
-        _real(results["at_real_prevalence"]),
+        _real(results["at_real_prevalence"], results["cohort"]["prevalence"]),
         f'<h2>Curves</h2><div class="charts">{_charts(results)}</div>',
-        _subgroups(results["subgroups"]),
+        _subgroups(results),
         _drop(results.get("drop")),
         _pictures(misses),
         _tripod(results),
@@ -65,7 +85,7 @@ def document(title: str, body: str) -> str:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Give an HTML table; every cell is escaped."""
-    top = "".join(f"<th>{escape(str(cell))}</th>" for cell in head)
+    top = "".join(f"<th>{escape(str(cell))}</th>" for cell in head) if any(head) else ""
     body = "".join(
         "<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows
     )
@@ -77,126 +97,202 @@ def number(value: float | None, digits: int = 3) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
-def interval(value: Sequence[float | None]) -> str:
+def interval(value: Sequence[float | None], digits: int = 3) -> str:
     """Write an estimate with its interval."""
-    return f"{number(value[0])} ({number(value[1])} to {number(value[2])})"
+    middle, low, high = (number(each, digits) for each in value)
+    return middle if low == high == "-" else f"{middle} ({low} to {high})"
 
 
-def _model(model: Mapping[str, Any]) -> str:
-    endpoint = model["endpoint"]
-    caution = endpoint.get("caution", "")
-    status = model["validation"]["status"]
+def _model(results: Mapping[str, Any]) -> str:
+    model = results["model"]
+    endpoint, validation = model["endpoint"], model["validation"]
+    by = f" by {validation['by']}" if validation.get("by") else ""
+    runtime = f", computed by {results['runtime']}" if "runtime" in results else ""
     return (
         f"<p>Model <b>{escape(model['name'])} {escape(model['version'])}</b>, bundle "
-        f"<code>{escape(model['bundle'][:16])}</code>, threshold {model['threshold']:.3f}. "
-        f"Endpoint: <b>{escape(endpoint.get('name', ''))}</b> "
+        f"<code>{escape(model['bundle'][:16])}</code>, threshold {model['threshold']:.3f}"
+        f"{escape(runtime)}; written {escape(results['created'])}.<br>"
+        f"Outcome: <b>{escape(endpoint.get('name', ''))}</b> "
         f"({escape(endpoint.get('meaning', ''))}).</p>"
-        f'<p class="warn"><b>{escape(status)}.</b> {escape(caution)} '
-        f"{escape(model['validation'].get('note', ''))}</p>"
+        f'<p class="warn"><b>{escape(validation["status"] + by)}.</b> '
+        f"{escape(endpoint.get('caution', ''))} {escape(validation.get('note', ''))}</p>"
     )
+
+
+def _key(results: Mapping[str, Any]) -> str:
+    """The five figures that a reader looks for first."""
+    found, real = results["metrics"], results["at_real_prevalence"]
+    shown = [
+        ("AUROC", found["auroc"], 3),
+        ("sensitivity", found["sensitivity"], 3),
+        ("specificity", found["specificity"], 3),
+        (f"PPV at {real['prevalence']:.2%} prevalence", real["intervals"]["ppv"], 4),
+        (f"alerts in {real['ecgs_per_day']:g} ECGs a day", real["intervals"]["alerts_per_day"], 1),
+    ]
+    boxes = [
+        f"<div>{escape(name)}<b>{number(value[0], digits)}</b><small>95 % interval "
+        f"{number(value[1], digits)} to {number(value[2], digits)}</small></div>"
+        for name, value, digits in shown
+    ]
+    return f'<div class="key">{"".join(boxes)}</div>'
 
 
 def _cohort(cohort: Mapping[str, Any]) -> str:
     refused = sum(cohort["refused"].values())
     rows: list[tuple[str, object]] = [
-        ("ECGs scored", cohort["ecgs"]),
-        ("Patients", cohort["patients"]),
+        ("ECGs in the table", cohort["ecgs"] + refused),
+        ("Not scored", f"{refused}, of these {cohort['refused_positive']} with the outcome"),
+        *(
+            (f"… {_REASONS.get(reason, reason)}", count)
+            for reason, count in sorted(cohort["refused"].items())
+        ),
+        ("Scored", f"{cohort['ecgs']} of {cohort['patients']} patients"),
         ("With the outcome", f"{cohort['positive']} ({cohort['prevalence']:.1%})"),
-        ("Not scored", f"{refused}, of these with the outcome {cohort['refused_positive']}"),
-        *((f"… {reason}", count) for reason, count in sorted(cohort["refused"].items())),
     ]
-    if "repeated_files" in cohort:
+    if cohort.get("repeated_files"):
         rows.append(("Repeated files", cohort["repeated_files"]))
-    return "<h2>Cohort</h2>" + table(("", ""), rows)
+    unknown = [f"{_GROUPS[name]} of {count}" for name, count in cohort["unknown"].items() if count]
+    if unknown:
+        rows.append(("Not stated", ", ".join(unknown)))
+    note = (
+        '<p class="note">An ECG that was not scored is reported as such, never as negative; it '
+        "counts in no figure below.</p>"
+    )
+    return "<h2>Cohort</h2>" + table(("", ""), rows) + note
 
 
 def _headline(results: Mapping[str, Any]) -> str:
-    draws = results["bootstrap"]["draws"]
-    rows: list[tuple[str, object]] = [
-        (_NAMES[name], interval(value)) for name, value in results["metrics"].items()
+    draws, baseline = results["bootstrap"]["draws"], results["baselines"]["all_positive_f1"]
+    rows: list[tuple[str, object]] = []
+    for name, value in results["metrics"].items():
+        rows.append((NAMES[name], interval(value)))
+        if name == "f1_at_half":
+            rows.append(("F1 of calling every ECG positive", number(baseline)))
+    slope, intercept = results["calibration_line"]
+    rows += [
+        ("Brier score", number(results["brier"])),
+        ("Calibration slope, intercept", f"{number(slope, 2)}, {number(intercept, 2)}"),
+        ("Observed over expected outcomes", number(results["observed_over_expected"], 2)),
     ]
-    rows.append(("F1 of calling all positive", number(results["baselines"]["all_positive_f1"])))
-    rows.append(("Brier score", number(results["brier"])))
-    c = results["confusion"]
     return (
-        f"<h2>Results (95 % intervals, {draws} bootstrap draws by patient)</h2>"
-        + table(("", ""), rows)
-        + table(
-            ("", "outcome", "no outcome"),
-            [("positive", c["tp"], c["fp"]), ("negative", c["fn"], c["tn"])],
-        )
+        "<h2>Results</h2>"
+        + table(("", f"estimate (95 % interval, {draws} bootstrap draws by patient)"), rows)
+        + _matrix(results["confusion"])
     )
 
 
-def _real(real: Mapping[str, Any]) -> str:
+def _matrix(c: Mapping[str, int]) -> str:
+    ill, well = c["tp"] + c["fn"], c["fp"] + c["tn"]
     return (
-        "<h2>At a real prevalence</h2><p>Case-control cohorts overstate PPV and AUPRC. At a "
-        f"prevalence of {real['prevalence']:.2%} and {real['ecgs_per_day']:g} ECGs a day this "
-        f"threshold gives PPV <b>{number(real['ppv'], 4)}</b>, NPV {number(real['npv'], 5)} and "
-        f"<b>{real['alerts_per_day']:.1f} alerts a day</b>.</p>"
+        '<table class="matrix"><thead><tr><th>at the threshold</th><th>outcome</th>'
+        "<th>no outcome</th><th>all</th></tr></thead><tbody>"
+        f'<tr><th>called positive</th><td class="right">{c["tp"]} true positive</td>'
+        f'<td class="wrong">{c["fp"]} false alarms</td><td>{c["tp"] + c["fp"]}</td></tr>'
+        f'<tr><th>called negative</th><td class="wrong">{c["fn"]} missed</td>'
+        f'<td class="right">{c["tn"]} true negative</td><td>{c["fn"] + c["tn"]}</td></tr>'
+        f"<tr><th>all</th><td>{ill}</td><td>{well}</td><td>{ill + well}</td></tr></tbody></table>"
+    )
+
+
+def _real(real: Mapping[str, Any], here: float) -> str:
+    known = real["intervals"]
+    rows = [
+        ("PPV", interval(known["ppv"], 4)),
+        ("NPV", interval(known["npv"], 5)),
+        ("Alerts a day", interval(known["alerts_per_day"], 1)),
+        ("… of these true", number(real["true_alerts_per_day"], 2)),
+        ("Missed a day", number(real["missed_per_day"], 2)),
+    ]
+    return (
+        f"<h2>At a prevalence of {real['prevalence']:.2%}, {real['ecgs_per_day']:g} ECGs a day</h2>"
+        f"<p>In this cohort {here:.1%} have the outcome; PPV, NPV, F1 and AUPRC hold at that "
+        "prevalence only. By Bayes' rule, with the sensitivity and specificity above:</p>"
+        + table(("", "estimate (95 % interval)"), rows)
     )
 
 
 def _charts(results: Mapping[str, Any]) -> str:
-    curves, bins = results["curves"], results["calibration"]
+    curves, bins, found = results["curves"], results["calibration"], results["metrics"]
     observed = ([b["score"] for b in bins], [b["observed"] for b in bins])
-    top = max(0.05, results["cohort"]["prevalence"])
-    slope, intercept = results["calibration_line"]
+    here = results["cohort"]["prevalence"]
+    top = 0.03 * math.ceil(max(here, 0.05) / 0.03)
+    sensitivity, specificity = found["sensitivity"][0], found["specificity"][0]
+    precision = found["ppv"][0]
     return "".join(
         (
             chart(
-                "ROC",
+                f"ROC, area {interval(found['auroc'])}",
                 "1 - specificity",
                 "sensitivity",
                 [("model", *curves["roc"]), ("chance", (0, 1), (0, 1))],
+                at=(1 - specificity, sensitivity),
             ),
-            chart("Precision-recall", "recall", "precision", [("model", *curves["pr"])]),
             chart(
-                f"Calibration (slope {slope:.2f}, intercept {intercept:.2f})",
-                "score",
+                f"Precision-recall, area {interval(found['auprc'])}",
+                "recall (sensitivity)",
+                "precision (PPV)",
+                [("model", *curves["pr"]), ("all positive", (0, 1), (here, here))],
+                at=None if precision is None else (sensitivity, precision),
+            ),
+            chart(
+                "Calibration, tenths of the scores",
+                "mean score",
                 "observed share",
-                [("tenths", *observed), ("perfect", (0, 1), (0, 1))],
+                [("model", *observed), ("perfect", (0, 1), (0, 1))],
                 dots=True,
             ),
             chart(
                 "Decision curve",
-                "threshold",
+                "threshold probability",
                 "net benefit",
                 [
                     ("model", *curves["decision"]),
                     ("alert all", *curves["decision_all"]),
                     ("alert none", (0, 1), (0, 0)),
                 ],
-                y_range=(-0.05, top),
+                y_range=(-top / 3, top),
             ),
         )
     )
 
 
-def _subgroups(rows: Sequence[Mapping[str, Any]]) -> str:
+def _subgroups(results: Mapping[str, Any]) -> str:
+    rows = results["subgroups"]
     if not rows:
         return "<h2>Subgroups</h2><p>The cohort names no sex, age, site or source.</p>"
     cells = [
         (
-            row["group"],
+            _GROUPS[row["group"]],
             row["value"],
             row["n"],
             row["positive"],
             interval(row["auroc"]),
-            number(row["sensitivity"]),
-            number(row["specificity"]),
+            *(interval(row[name]) for name in ("sensitivity", "specificity")),
         )
         for row in rows
     ]
     head = ("group", "value", "ECGs", "outcome", "AUROC", "sensitivity", "specificity")
-    return "<h2>Subgroups</h2>" + table(head, cells)
+    shown = [
+        (f"{_GROUPS[row['group']]}: {row['value']} (n = {row['n']})", *row["auroc"])
+        for row in rows
+        if row["auroc"][0] is not None
+    ]
+    whole = results["metrics"]["auroc"][0]
+    drawn = forest("AUROC by subgroup; dashed: the whole cohort", shown, (0.4, 1.0), whole)
+    note = '<p class="note">Small subgroups differ by chance: read the intervals.</p>'
+    return "<h2>Subgroups</h2>" + table(head, cells) + drawn + note
 
 
-def _drop(given: Mapping[str, float] | None) -> str:
+def _drop(given: Mapping[str, Mapping[str, Any]] | None) -> str:
     if given is None:
         return ""
-    rows = [(_NAMES[name], f"{value:+.3f}") for name, value in given.items()]
-    return "<h2>Drop from internal to external</h2>" + table(("", "internal - external"), rows)
+    rows = [
+        (NAMES[name], *(interval(value[key]) for key in ("internal", "external", "difference")))
+        for name, value in given.items()
+    ]
+    return "<h2>From internal to external</h2>" + table(
+        ("", "internal", "external", "drop (internal - external)"), rows
+    )
 
 
 def _pictures(misses: Sequence[tuple[str, U8]]) -> str:
@@ -205,33 +301,54 @@ def _pictures(misses: Sequence[tuple[str, U8]]) -> str:
         f"<figcaption>{escape(caption)}</figcaption></figure>"
         for caption, page in misses
     )
-    return f"<h2>The most confident mistakes</h2>{shown}" if shown else ""
+    note = '<p class="note">Drawn anew of what the model read, without header or names.</p>'
+    return f"<h2>The most confident mistakes</h2>{note}{shown}" if shown else ""
 
 
-def data_url(pixels: U8, width: int = 900) -> str:
-    """Give an image as a PNG data URL, at most `width` pixels wide."""
-    image = Image.fromarray(pixels)
+def data_url(pixels: U8, width: int = 1100) -> str:
+    """Give an image as a PNG data URL of at most 64 colours and `width` pixels."""
+    image = Image.fromarray(pixels).convert("RGB")
     if image.width > width:
         image = image.resize((width, round(image.height * width / image.width)))
     out = io.BytesIO()
-    image.save(out, "PNG", optimize=True)
+    image.quantize(64).save(out, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()
 
 
 def _tripod(results: Mapping[str, Any]) -> str:
     """Fill the items of TRIPOD+AI (Collins et al., BMJ 2024;385:e078378) that a report can."""
-    model, cohort = results["model"], results["cohort"]
-    data = model["data"]
+    model, cohort, data = results["model"], results["cohort"], results["model"]["data"]
+    sizes = [f"{name} {data[name]}" for name in ("train", "training", "val", "validation", "test")
+             if name in data]  # fmt: skip
+    refused = sum(cohort["refused"].values())
+    unknown = ", ".join(f"{_GROUPS[n]} {c}" for n, c in cohort["unknown"].items() if c)
+    draws = results["bootstrap"]["draws"]
     rows = [
-        ("Outcome", model["endpoint"].get("meaning", "")),
-        ("Sample size", f"{cohort['ecgs']} ECGs, {cohort['positive']} with the outcome"),
-        ("Missing data", f"{sum(cohort['refused'].values())} ECGs could not be scored"),
-        ("Development data", data.get("attribution", "see the card")),
-        ("Model output", "probability, 0 to 1; calibrated only where the card says so"),
-        ("Threshold", f"{model['threshold']:.3f}, chosen on validation data only"),
-        ("Performance measures", "with 95 % intervals, bootstrap by patient; see above"),
-        ("Fairness", "subgroup table above" if results["subgroups"] else "not available"),
-        ("Model availability", f"bundle {model['bundle']}"),
-        ("To be filled by people", "setting, eligibility, dates, ethics, protocol, funding"),
-    ]
-    return "<h2>TRIPOD+AI items this report can fill</h2>" + table(("item", ""), rows)
+        ("5a Data", f"{data.get('attribution', 'see the card')} ({', '.join(sizes)})"),
+        ("7 Data preparation", "one look for every source; the four steps of the bundle's card"),
+        ("8a Outcome", model["endpoint"].get("meaning", "")),
+        ("9a Predictors", "the traces of one 12-lead ECG; no header, label or patient detail"),
+        ("10 Sample size", f"{cohort['ecgs']} ECGs, {cohort['positive']} with the outcome"),
+        ("11 Missing data", f"{refused} ECGs not scored; not stated: {unknown or 'nothing'}"),
+        ("12e Performance measures", f"95 % intervals, {draws} bootstrap draws by patient"),
+        ("13 Class imbalance", f"{cohort['prevalence']:.1%} here; restated at a real prevalence"),
+        ("14 Fairness", "the subgroup table" if results["subgroups"] else "no subgroup is named"),
+        ("15 Model output", "probability, 0 to 1; threshold chosen on validation data only"),
+        ("16 Training versus evaluation", results["title"]),
+        ("20a Participants", "the cohort table"),
+        ("22 Model specification", f"bundle {model['bundle']}, with its card"),
+        ("23a Model performance", "the results, curves and subgroups"),
+        ("24 Model updating", "the card's [calibration] table, if it was recalibrated"),
+        ("27a Usability", "ECGs that may not be judged are refused with a reason"),
+    ]  # fmt: skip
+    people = (
+        "1-4 title, abstract, background and objectives; 5b dates; 6 setting, eligibility and "
+        "treatment; 8b-c who assessed the outcome, and how; 17 ethics; 18 funding, interests, "
+        "protocol, registration and sharing; 19 patients and public; 25-26 interpretation and "
+        "limitations; 27b-c use and further research"
+    )
+    return (
+        "<h2>TRIPOD+AI items that this report fills</h2>"
+        + table(("item", ""), rows)
+        + f'<p class="note">For people to write: {people}.</p>'
+    )

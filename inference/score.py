@@ -14,7 +14,7 @@ import numpy as np
 
 from inference import guard
 from inference.bundle import Bundle, open_bundle
-from inference.decode import decode
+from inference.decode import decode, decode_file
 from inference.errors import BundleError
 from inference.forms import F32, U8, Picture, Waveform
 from inference.prepare import Clock, Prepared, evidence, look, pictures
@@ -109,6 +109,18 @@ class Scorer:
         clock = Clock()
         with clock.stage("decode"):
             source = decode(data, media_type)
+        return self._judge(source, clock)
+
+    def score_file(self, path: Path) -> Scored:
+        """Score a file on disk; a WFDB record by the name of its header, `NAME.hea`.
+
+        Raises:
+            Undecodable, Unscorable: there is no ECG in it that the model may judge.
+            OSError: it cannot be read.
+        """
+        clock = Clock()
+        with clock.stage("decode"):
+            source = decode_file(path)
         return self._judge(source, clock)
 
     def _judge(self, source: Waveform | Picture, clock: Clock) -> Scored:

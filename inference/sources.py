@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,8 +10,8 @@ import numpy as np
 from inference import augment
 from inference.augment import AugmentConfig
 from inference.beats import r_peaks
-from inference.cohort import Case
-from inference.decode import decode
+from inference.cohort import Case, Tell, silent
+from inference.decode import decode_file
 from inference.errors import Undecodable, Unscorable
 from inference.examples import NO_TARGETS, Drawn
 from inference.forms import F32, Tracings, Waveform
@@ -27,11 +26,13 @@ class CohortSource:
 
     Attributes:
         case: its row.
-        samples: (12, 2500) mV at 250 Hz of a waveform; None for a page.
+        form: `waveform` or `page`.
+        samples: (12, 2500) mV at 250 Hz of a waveform without gaps; else None.
         tracings: what its page shows.
     """
 
     case: Case
+    form: str
     samples: F32 | None
     tracings: Tracings
 
@@ -73,22 +74,25 @@ def columns(samples_mv: F32) -> Tracings:
     return Tracings(leads, samples_mv[1, : 4 * window], RATE_HZ)
 
 
-def load_sources(cases: Sequence[Case]) -> tuple[list[CohortSource], dict[str, int]]:
-    """Decode every file once; give the usable ones, and why the others are not."""
-    sources, refused = [], Counter[str]()
-    for case in cases:
+def load_sources(
+    cases: Sequence[Case], tell: Tell = silent
+) -> tuple[list[CohortSource], dict[Case, str]]:
+    """Decode every file once; give the usable ones, and the reason of each that is not."""
+    sources, refused = [], {}
+    for done, case in enumerate(cases, start=1):
         try:
             sources.append(_source(case))
         except (Unscorable, Undecodable) as error:
-            refused[getattr(error, "reason", "undecodable")] += 1
-    return sources, dict(refused)
+            refused[case] = getattr(error, "reason", "undecodable")
+        tell("reading ECGs", done, len(cases))
+    return sources, refused
 
 
 def _source(case: Case) -> CohortSource:
-    decoded = decode(case.path.read_bytes())
+    decoded = decode_file(case.path)
     if not isinstance(decoded, Waveform):
-        return CohortSource(case, None, follow(find_panel(decoded)))
+        return CohortSource(case, "page", None, follow(find_panel(decoded)))
     tracings = cut(decoded)
     samples = resample(decoded.samples_mv, decoded.rate_hz, 0, round(PAGE_S * RATE_HZ))
     whole = None if np.isnan(samples).any() else samples
-    return CohortSource(case, whole, tracings)
+    return CohortSource(case, "waveform", whole, tracings)

@@ -5,6 +5,9 @@
 RUN/ then holds `config.json`, `checkpoint.pt` (tensors only; read with `weights_only`),
 `log.jsonl` (one line an epoch) and `weights.safetensors` (the averaged weights, fp16, without the
 auxiliary head). Same seed, data and machine: same weights.
+
+Under `torchrun` (`inference.processes`) several processes share each batch; only the first writes.
+Batch norm's statistics are then of each process's own share.
 """
 
 from __future__ import annotations
@@ -22,9 +25,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, huber_loss
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Sampler
 
-from inference import augment
+from inference import augment, processes
 from inference.augment import AugmentConfig
 from inference.errors import CohortError
 from inference.examples import Examples, one_thread
@@ -40,7 +44,7 @@ class TrainConfig:
     """Everything that decides a run besides its data.
 
     Attributes:
-        epochs, batch: how long, and examples per step.
+        epochs, batch: how long, and examples per step, shared by all processes.
         peak_lr: of the one-cycle schedule; warm-up takes `warmup` of all steps.
         weight_decay: AdamW's, on convolution and linear weights only.
         ema: decay per step of the averaged weights.
@@ -109,7 +113,10 @@ Report = Callable[[Progress], None]
 
 
 class Order(Sampler[list[tuple[int, int]]]):  # type: ignore[misc]
-    """Batches of (epoch, place) from a given step to the end of the run, one shuffle an epoch."""
+    """Batches of (epoch, place) from a given step to the end of the run, one shuffle an epoch.
+
+    Each of several processes is given its share of every batch.
+    """
 
     def __init__(self, size: int, batch: int, epochs: int, seed: int, start: int = 0) -> None:
         self.size, self.batch, self.epochs, self.seed, self.start = size, batch, epochs, seed, start
@@ -130,7 +137,19 @@ class Order(Sampler[list[tuple[int, int]]]):  # type: ignore[misc]
             first = self.start % self.per_epoch if epoch == self.start // self.per_epoch else 0
             for step in range(first, self.per_epoch):
                 places = order[step * self.batch : (step + 1) * self.batch]
-                yield [(epoch, int(place)) for place in places]
+                mine = places[processes.rank() :: processes.count()]
+                yield [(epoch, int(place)) for place in mine]
+
+
+class _Both(nn.Module):  # type: ignore[misc]
+    """`SaResNet50.both` as the forward pass that DistributedDataParallel needs."""
+
+    def __init__(self, network: SaResNet50) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        return self.network.both(images)
 
 
 class Run:
@@ -139,17 +158,23 @@ class Run:
     def __init__(self, config: TrainConfig, plan: Plan, out: Path) -> None:
         if len(plan.training) < config.batch:
             raise CohortError(f"{len(plan.training)} training ECGs are fewer than one batch")
+        if config.batch % processes.count():
+            raise CohortError(
+                f"a batch of {config.batch} cannot be shared by {processes.count()} processes"
+            )
         if config.threads:
             torch.set_num_threads(config.threads)
         torch.manual_seed(config.seed)
         auxiliary = plan.classes + plan.measures
         self.config = replace(config, network=replace(config.network, auxiliary=auxiliary))
         self.plan, self.out = plan, out
-        self.device = torch.device(config.device)
+        self.device = processes.device(config.device)
         self.network = build(self.config.network)
         if config.pretrained:
             load_pretrained(self.network, Path(config.pretrained))
         self.network = self.network.to(self.device, memory_format=torch.channels_last)
+        both = _Both(self.network)
+        self.both = DistributedDataParallel(both) if processes.count() > 1 else both
         self.averaged = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         self.loss = Loss(self.config.loss).to(self.device)
         order = Order(len(plan.training), config.batch, config.epochs, config.seed)
@@ -164,24 +189,26 @@ class Run:
 
     def train(self, report: Report = lambda _: None) -> None:
         """Train from the last checkpoint, if there is one, to the end."""
-        self.out.mkdir(parents=True, exist_ok=True)
-        document = self.config.document() | {"training": len(self.plan.training)}
-        (self.out / "config.json").write_text(json.dumps(document, indent=1))
         self.resume()
+        first = processes.rank() == 0
+        if first:
+            self.out.mkdir(parents=True, exist_ok=True)
+            document = self.config.document() | {"training": len(self.plan.training)}
+            (self.out / "config.json").write_text(json.dumps(document, indent=1))
         saved, seen, lost, began, waited = time.monotonic(), 0, 0.0, time.monotonic(), 0.0
         ready = time.monotonic()
         for batch in self._batches():
             waited += time.monotonic() - ready
             lost += self._step(batch)
             seen += 1
-            if time.monotonic() - saved > 60 * self.config.checkpoint_minutes:
+            if first and time.monotonic() - saved > 60 * self.config.checkpoint_minutes:
                 self.save()
                 saved = time.monotonic()
-            if self.step % 20 == 0 or self.step % self.per_epoch == 0:
+            if first and (self.step % 20 == 0 or self.step % self.per_epoch == 0):
                 spent = time.monotonic() - began
                 report(self._progress(lost / seen, seen, spent, waited))
                 seen, lost, began, waited = 0, 0.0, time.monotonic(), 0.0
-            if self.step % self.per_epoch == 0:
+            if first and self.step % self.per_epoch == 0:
                 self._end_of_epoch()
                 began = time.monotonic()
             ready = time.monotonic()
@@ -205,7 +232,7 @@ class Run:
         images, labels, classes, measures = (each.to(self.device) for each in batch)
         images = images.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
-            logits, extra = self.network.both(images)
+            logits, extra = self.both(images)
         loss = self.config.endpoint_weight * self.loss(logits, labels)
         loss = loss + self._auxiliary(extra.float(), classes, measures)
         self.optimiser.zero_grad(set_to_none=True)
@@ -219,7 +246,7 @@ class Run:
 
     def _auxiliary(self, extra: Tensor, classes: Tensor, measures: Tensor) -> Tensor:
         said, measured = extra[:, : self.plan.classes], extra[:, self.plan.classes :]
-        total = extra.new_zeros(())
+        total = 0.0 * extra.sum()  # of the graph, also where nothing is known: DDP waits for it
         known = ~torch.isnan(classes)
         if known.any():
             each = binary_cross_entropy_with_logits(said[known], classes[known])

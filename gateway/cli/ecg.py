@@ -38,7 +38,9 @@ def register(app: typer.Typer) -> None:
 
 
 def score(
-    files: Annotated[list[Path], typer.Argument(help="DICOM, PDF, PNG, JPEG, TIFF, XML files.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="DICOM, PDF, images, XML, SCP-ECG, WFDB (.hea).")
+    ],
     config: Config = None,
     bundle: Annotated[str, typer.Option("--bundle", help="A bundle's name.")] = "reference",
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
@@ -64,7 +66,7 @@ def _score_one(scorer: Scorer, file: Path, save_images: Path | None) -> dict[str
     from inference.errors import Undecodable, Unscorable
 
     try:
-        scored = scorer.score(file.read_bytes())
+        scored = scorer.score_file(file)
     except Unscorable as error:
         return {"file": str(file), "unscorable": error.reason, "detail": error.detail}
     except Undecodable as error:

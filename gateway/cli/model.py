@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli.options import MODEL, Config, fail, settings_of, show, table
+from gateway.cli.options import MODEL, Config, fail, plain, settings_of, show, table
+from gateway.cli.progress import Ticker
 
 if TYPE_CHECKING:
     from inference.score import Scorer
@@ -20,6 +21,9 @@ Cohort = Annotated[
     ),
 ]
 Out = Annotated[Path, typer.Option("--out", help="Directory to write to.")]
+Prevalence = Annotated[float, typer.Option(help="Of the outcome in your hospital, 0 to 1.")]
+Daily = Annotated[float, typer.Option(help="ECGs a day in your hospital, for alerts a day.")]
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Named = Annotated[str, typer.Option("--bundle", help="A bundle's name, or its directory.")]
 
 
@@ -46,17 +50,26 @@ def train(
     endpoint: Annotated[str, typer.Option(help="What label 1 means.")] = "the cohort's label",
     pretrained: Annotated[str, typer.Option(help="Local safetensors to start from.")] = "",
     seed: Annotated[int, typer.Option(help="Same seed, same run.")] = 1,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Device = "cpu",
+    workers: Annotated[int, typer.Option(help="Processes that draw the ECGs.")] = 1,
     int8: Annotated[bool, typer.Option(help="Also make the int8 model.")] = True,
+    prevalence: Prevalence = 0.002,
+    ecgs_per_day: Daily = 150.0,
 ) -> None:
-    """Train on a cohort, build a bundle, validate it internally. An interrupted run goes on."""
+    """Train on a cohort, build a bundle, validate it internally. An interrupted run goes on.
+
+    Several CUDA cards: `torchrun --nproc-per-node 4 --no-python ecg-gateway train ...`.
+    """
     develop = _needs_train_extra("inference.develop")
     from inference.loss import LossConfig
     from inference.network import NetworkConfig
     from inference.preprocess import Recipe
+    from inference.processes import joined, rank
     from inference.train import TrainConfig
 
     height, width = _size(size)
+    if pretrained and not Path(pretrained).is_file():
+        fail(f"--pretrained {pretrained}: no such file", 2)
     try:
         config = TrainConfig(
             epochs=epochs,
@@ -64,6 +77,7 @@ def train(
             peak_lr=peak_lr,
             seed=seed,
             device=device,
+            workers=workers,
             pretrained=pretrained,
             loss=LossConfig(loss),  # type: ignore[arg-type]
             network=NetworkConfig(height, width, _layers(sa), gate),  # type: ignore[arg-type]
@@ -71,8 +85,15 @@ def train(
         )
     except ValueError as error:
         fail(str(error), 2)
-    use = develop.DevelopConfig(folds, test_fold, name, version, endpoint, int8)
-    results = develop.develop(cohort, out, config, use, _tell)
+    use = develop.DevelopConfig(
+        folds, test_fold, name, version, endpoint, int8, prevalence, ecgs_per_day
+    )
+    with joined(device):
+        ticker = Ticker()
+        quiet = (lambda *_: None) if rank() else ticker
+        results = develop.develop(cohort, out, config, use, ticker.train, quiet)
+    if not results:  # another process reports
+        return
     _show_metrics(results)
     typer.echo(f"bundle: {out / 'bundle'}\nreport: {out / 'report' / 'report.html'}")
 
@@ -82,8 +103,8 @@ def evaluate(
     out: Out,
     bundle: Named = "reference",
     config: Config = None,
-    prevalence: Annotated[float, typer.Option(help="Real prevalence, 0 to 1.")] = 0.002,
-    ecgs_per_day: Annotated[float, typer.Option(help="For alerts per day.")] = 150.0,
+    prevalence: Prevalence = 0.002,
+    ecgs_per_day: Daily = 150.0,
     draws: Annotated[int, typer.Option(help="Bootstrap draws, by patient.")] = 1000,
     internal: Annotated[
         Path | None, typer.Option(help="results.json of the internal validation, for the drop.")
@@ -95,7 +116,7 @@ def evaluate(
 
     use = evaluation.EvaluateConfig(prevalence, ecgs_per_day, draws, title=title)
     results = evaluation.evaluate(
-        _scorer(config, bundle), cohort, out, use, internal=internal, tell=_count
+        _scorer(config, bundle), cohort, out, use, internal=internal, tell=Ticker()
     )
     _show_metrics(results)
     typer.echo(f"report: {out / 'report.html'}")
@@ -136,7 +157,7 @@ def recalibrate(
         version,
         validated_by,
     )
-    made = fit(scorer.bundle, score_cohort(scorer, cases, _count), out, use)
+    made = fit(scorer.bundle, score_cohort(scorer, cases, Ticker()), out, use)
     line = made.card["calibration"]
     typer.echo(
         f"{out}: {made.name} {made.version}, slope {line['slope']:.3f}, "
@@ -145,26 +166,65 @@ def recalibrate(
 
 
 def explain(
-    files: Annotated[list[Path], typer.Argument(help="ECG files.")],
+    files: Annotated[list[Path], typer.Argument(help="ECG files, or WFDB headers (.hea).")],
     out: Out,
     bundle: Named = "reference",
+    against: Annotated[
+        str, typer.Option(help="Another bundle to compare with: its name, or its directory.")
+    ] = "",
+    occlude: Annotated[
+        bool, typer.Option(help="Also cover header, labels and pulses and score again.")
+    ] = False,
     config: Config = None,
 ) -> None:
-    """Show where the model looks: attention maps and Grad-CAM over the page, and their shares."""
+    """Show where the model looks: attention maps and Grad-CAM over the page, and their shares.
+
+    Writes the pictures of each file as PNG, its figures as JSON, and all of it as explain.html.
+    Exit status 1 when a file has no score.
+    """
     explaining = _needs_train_extra("inference.explain")
+    found = _explained(files, out, bundle, config, occlude=occlude)
+    other = _explained(list(found), out / "against", against, config) if against else None
+    if other is not None:
+        found = {file: each for file, each in found.items() if file in other}
+    _show_shares(found, explaining.SHARES)
+    named = {file.stem: each for file, each in found.items()}
+    second = {file.stem: each for file, each in other.items()} if other else None
+    page = explaining.html(named, second, (bundle, against)) if named else ""
+    (out / "explain.html").write_text(page)
+    typer.echo(f"report: {out / 'explain.html'}")
+    if len(found) < len(files):
+        raise typer.Exit(1)
+
+
+def _explained(
+    files: list[Path], out: Path, bundle: str, config: Path | None, *, occlude: bool = False
+) -> dict[Path, Any]:
+    """Explain and save each file; say why one cannot be."""
+    from inference import explain as explaining
+    from inference.decode import decode_file
+    from inference.errors import Undecodable, Unscorable
+
     scorer = _scorer(config, bundle)
-    network = explaining.network_of(scorer.bundle)
-    rows = table("file", "score", *explaining.SHARES, title="Share of saliency by part of the beat")
-    for file in files:
-        found = explaining.explain(scorer, network, file.read_bytes())
-        explaining.save(found, out / file.stem)
-        rows.add_row(
-            file.name,
-            f"{found.probability:.3f}",
-            *(f"{found.shares[name]:.0%}" for name in explaining.SHARES),
-        )
+    network, ticker, found = explaining.network_of(scorer.bundle), Ticker(), {}
+    for done, file in enumerate(files, start=1):
+        try:
+            found[file] = explaining.explain(scorer, network, decode_file(file), occlude=occlude)
+        except (Undecodable, Unscorable, OSError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            _say(f"{file}: not explained: {why}")
+        else:
+            explaining.save(found[file], out / file.stem)
+        ticker("explaining", done, len(files))
+    return found
+
+
+def _show_shares(found: dict[Path, Any], parts: tuple[str, ...]) -> None:
+    rows = table("file", "score", *parts, title="Share of saliency by part of the beat")
+    for file, each in found.items():
+        shares = (f"{each.shares[name]:.0%}" for name in parts)
+        rows.add_row(*plain(file.name), f"{each.probability:.3f}", *shares)
     show(rows)
-    typer.echo(f"pictures: {out}")
 
 
 def ablate(
@@ -174,26 +234,69 @@ def ablate(
     axes: Annotated[
         str, typer.Option(help="Of: attention, loss, preprocess, size; comma separated.")
     ] = "attention,loss,preprocess,size",
+    only: Annotated[
+        list[str] | None, typer.Option(help="Only this variant, by its name; may be repeated.")
+    ] = None,
+    size: Annotated[str, typer.Option(help="Input of the base, HEIGHTxWIDTH.")] = "128x256",
+    sizes: Annotated[
+        str, typer.Option(help="Variants of the axis `size`.")
+    ] = "128x256,224x224,256x384,512x768",
+    batch: Annotated[int, typer.Option(help="ECGs per step.")] = 16,
+    peak_lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 5e-4,
+    seed: Annotated[int, typer.Option(help="Of every run.")] = 1,
     folds: Annotated[int, typer.Option(help="Folds dealt by patient.")] = 5,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    test_fold: Annotated[int, typer.Option(help="The fold that tests.")] = 0,
+    device: Device = "cpu",
 ) -> None:
-    """Train the declared variants one axis at a time and compare them on the test fold."""
+    """Train the declared variants one axis at a time and compare them with the base settings.
+
+    Interrupted, it goes on when it is called again; the report is written anew after each variant.
+    """
     ablation = _needs_train_extra("inference.ablate")
+    from inference.network import NetworkConfig
+    from inference.preprocess import Recipe
+    from inference.train import TrainConfig
+
+    height, width = _size(size)
+    base = TrainConfig(
+        epochs=epochs,
+        batch=batch,
+        peak_lr=peak_lr,
+        seed=seed,
+        device=device,
+        network=NetworkConfig(height, width),
+        recipe=Recipe(input_height=height, input_width=width),
+    )
+    config = ablation.AblateConfig(
+        base=base,
+        axes=axes.split(","),
+        only=only or (),
+        sizes=[_size(each) for each in sizes.split(",")],
+        folds=folds,
+        test_fold=test_fold,
+    )
+    ticker = Ticker()
     try:
         results = ablation.ablate(
-            cohort, out, epochs=epochs, axes=axes.split(","), folds=folds, device=device, tell=_say
+            cohort, out, config, tell=ticker, begin=_say, progress=ticker.train
         )
     except ValueError as error:
         fail(str(error), 2)
-    rows = table("axis", "variant", "AUROC", "AUPRC", "F1")
+    _show_ablation(results)
+    typer.echo(f"report: {out / 'ablation.html'}")
+
+
+def _show_ablation(results: list[dict[str, Any]]) -> None:
+    rows = table("axis", "variant", "AUROC", "AUPRC", "F1", "AUROC less base")
     for each in results:
+        moved = each["difference"]
         rows.add_row(
             each["axis"],
             each["variant"],
             *(_interval(each["metrics"][name]) for name in ("auroc", "auprc", "f1")),
+            _interval(moved["auroc"]) if moved else "",
         )
     show(rows)
-    typer.echo(f"report: {out / 'ablation.html'}")
 
 
 def _needs_train_extra(module: str) -> Any:
@@ -238,29 +341,25 @@ def _layers(given: str) -> tuple[int, ...]:
     return tuple(int(part) for part in given.split(","))
 
 
-def _tell(p: Any) -> None:
-    _say(
-        f"epoch {p.epoch}/{p.epochs} step {p.step}/{p.steps} loss {p.loss:.4f} "
-        f"{p.images_per_s:.1f} images/s, {p.eta_s / 60:.0f} min left"
-    )
-
-
-def _count(done: int, total: int) -> None:
-    if done % 20 == 0 or done == total:
-        _say(f"scored {done}/{total}")
-
-
 def _say(text: str) -> None:
     sys.stderr.write(text + "\n")
 
 
 def _show_metrics(results: dict[str, Any]) -> None:
+    from inference.report import NAMES
+
     rows = table("metric", "estimate (95 % interval)")
     for name, value in results["metrics"].items():
-        rows.add_row(name, _interval(value))
-    cohort = results["cohort"]
+        rows.add_row(NAMES[name], _interval(value))
+    real, cohort = results["at_real_prevalence"], results["cohort"]
+    rows.add_row("F1 of all positive", f"{results['baselines']['all_positive_f1']:.3f}")
+    rows.add_row(
+        f"at {real['prevalence']:.2%} prevalence",
+        f"PPV {real['ppv']:.4f}, {real['alerts_per_day']:.1f} alerts a day",
+    )
     rows.add_row("ECGs scored", f"{cohort['ecgs']}, {cohort['positive']} with the outcome")
-    rows.add_row("not scored", str(sum(cohort["refused"].values())))
+    reasons = ", ".join(f"{count} {reason}" for reason, count in cohort["refused"].items())
+    rows.add_row("not scored", reasons or "0")
     show(rows)
 
 

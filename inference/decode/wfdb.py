@@ -52,6 +52,25 @@ def read(header: Path) -> Waveform:
         raise Undecodable(f"damaged WFDB record ({type(error).__name__})") from None
 
 
+def signal_files(header: Path) -> list[Path]:
+    """Name the record's signal files, which hold its content: the header may be renamed.
+
+    Raises:
+        Undecodable: no readable header of signals in its own folder.
+    """
+    try:
+        _, _, signals = _header(header.read_text("utf-8", errors="replace"))
+    except (ValueError, IndexError, OverflowError, OSError) as error:
+        raise Undecodable(f"damaged WFDB record ({type(error).__name__})") from None
+    return [_beside(header.parent, name) for name in dict.fromkeys(s.file for s in signals)]
+
+
+def _beside(folder: Path, name: str) -> Path:
+    if Path(name).name != name:
+        raise Undecodable("a WFDB header that points out of its folder")
+    return folder / name
+
+
 def _header(text: str) -> tuple[float, int, list[_Signal]]:
     """Samples per second, samples per signal (0: unknown), signals."""
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
@@ -112,9 +131,7 @@ def _rows(folder: Path, rate_hz: float, count: int, signals: list[_Signal]) -> d
 def _frames(folder: Path, signals: list[_Signal], count: int) -> I64:
     """(samples, signals) of one file."""
     first = signals[0]
-    if Path(first.file).name != first.file:
-        raise Undecodable("a WFDB header that points out of its folder")
-    path = folder / first.file
+    path = _beside(folder, first.file)
     if path.stat().st_size > _LARGEST_BYTES:
         raise Undecodable("a WFDB signal file of more than 256 MB")
     if any(signal.format != first.format for signal in signals):

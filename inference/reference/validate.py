@@ -74,8 +74,8 @@ def pages(folder: Path, bundle: Bundle) -> Pages:
     sources, refused = load_sources(with_digests(cases))
     outcomes = score_sources(bundle, sources)
     classes = np.array([rows[int(key.split()[1]) - 2]["class"] for key in outcomes.keys])
-    refused = dict(Counter(refused) + Counter(outcomes.refused))
-    return Pages(outcomes, classes, refused)
+    told = dict(Counter(refused.values()) + Counter(outcomes.refused))
+    return Pages(outcomes, classes, told)
 
 
 def compare(seen: Pages, name: str) -> Outcomes:

@@ -106,3 +106,21 @@ def test_too_few_patients_for_the_folds():
     """Three patients do not fill five folds."""
     with pytest.raises(CohortError, match="5 folds"):
         deal([Case(None, i % 2, f"p{i}") for i in range(6)])
+
+
+def test_a_wfdb_record_is_known_by_its_signals(tmp_path):
+    """A record copied under another name is the same content; other signals are not."""
+
+    def record(name, signals):
+        lines = [
+            f"{name} 2 250 500",
+            *(f"{name}.dat 16 1000/mV 16 0 0 0 0 {n}" for n in ("I", "II")),
+        ]
+        (tmp_path / f"{name}.hea").write_text("\n".join(lines))
+        (tmp_path / f"{name}.dat").write_bytes(signals)
+        return Case(tmp_path / f"{name}.hea", 1, name)
+
+    cases = [record("a", bytes(2000)), record("b", bytes(2000)), record("c", b"1" * 2000)]
+    one, copy, other = (case.digest for case in with_digests(cases))
+    assert one == copy
+    assert one != other

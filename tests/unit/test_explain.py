@@ -1,6 +1,6 @@
 """Explanations: the measured shares, and proof that only the traces are read."""
 
-import io
+import json
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from PIL import Image  # noqa: E402
 from support.bundles import random_network, tiny_bundle  # noqa: E402
 
 from inference import explain  # noqa: E402
-from inference.forms import Picture  # noqa: E402
+from inference.forms import LEADS, Picture  # noqa: E402
 from inference.render import Style, page  # noqa: E402
 from inference.score import Scorer  # noqa: E402
 from inference.simulate import simulate  # noqa: E402
@@ -66,20 +66,56 @@ def test_saliency_is_zero_where_there_is_no_ink():
 
 
 def test_one_file_explained_with_its_pictures(scorer, tmp_path):
-    """Three gates, Grad-CAM and saliency over the panel, written as PNG."""
-    out = io.BytesIO()
-    Image.fromarray(page(simulate("normal", 5))).save(out, "PNG")
+    """Three gates, Grad-CAM and saliency over the page, written as PNG with the figures."""
+    paper = Picture(page(simulate("normal", 5)))
     network = explain.network_of(scorer.bundle)
-    found = explain.explain(scorer, network, out.getvalue())
-    score = scorer.score(out.getvalue()).probability
-    assert found.probability == pytest.approx(score, abs=0.002)
+    found = explain.explain(scorer, network, paper)
+    logits = scorer.runtime.logits(scorer.prepare(paper).steps.input[None, None])
+    assert found.probability == pytest.approx(1 / (1 + np.exp(-logits[0])), abs=0.002)
     assert set(found.shares) == set(explain.SHARES)
     assert sum(found.enrichment[n] * found.ink[n] for n in explain.SHARES) == pytest.approx(1)
     explain.save(found, tmp_path / "x")
     names = {p.name for p in (tmp_path / "x").iterdir()}
     assert {"gradcam.png", "saliency.png", "attention1.png", "attention3.png"} <= names
     with Image.open(tmp_path / "x" / "gradcam.png") as picture:
-        assert picture.size == (1000, 500)
+        assert picture.size == (297 * 5, 210 * 5)
+    figures = json.loads((tmp_path / "x" / "explained.json").read_text())
+    assert set(figures["by_lead"]) == set(LEADS)
+    low, high = figures["gates"]["layer1"]
+    assert 0 <= low < high <= 1
+
+
+def test_heat_lies_over_the_lead_it_is_of():
+    """Heat on V1 of the panel (first row, third column) colours V1's place on the page alone."""
+    tracings = cut(simulate("normal", 5))
+    heat = np.zeros((64, 64), np.float32)
+    heat[4:12, 36:44] = 1
+    plain, warm = (explain.over(tracings, h, "") for h in (np.zeros_like(heat), heat))
+    rows, cols = np.nonzero((plain != warm).any(2))
+    left_mm, row_mm = 26 + 125, (200 - 15) / 4  # x of V1; space of a row below one header line
+    assert left_mm <= cols.min() / 5 <= cols.max() / 5 <= left_mm + 62.5
+    assert 15 <= rows.min() / 5 <= rows.max() / 5 <= 15 + row_mm
+
+
+def test_occlusion_covers_what_it_says(scorer):
+    """Header, labels, pulses and the last line do not move the score; a lead upside down does."""
+    covered = ["header", "labels", "pulses", "line below"]
+    changes = explain.occlusion(scorer, cut(simulate("ischaemia", 6)), LEADS.index("V2"))
+    assert list(changes) == [*covered, "V2 upside down"]
+    assert max(abs(changes[name]) for name in covered) < abs(changes["V2 upside down"]) / 5
+
+
+def test_two_models_are_compared_on_the_same_ecgs(scorer):
+    """A model against itself: no difference, and one page that says so."""
+    network = explain.network_of(scorer.bundle)
+    found = {
+        str(seed): explain.explain(scorer, network, simulate("normal", seed)) for seed in (1, 2)
+    }
+    same = explain.compare(list(found.values()), list(found.values()), draws=50)
+    assert {part: values[2][0] for part, values in same.items()} == dict.fromkeys(explain.SHARES, 0)
+    text = explain.html(found, found, ("this", "that"))
+    assert "Two models on the same ECGs" in text
+    assert text.count("data:image/png") == 2 * (5 + 2)
 
 
 def test_header_labels_and_pulse_do_not_reach_the_network(scorer):
