@@ -11,7 +11,6 @@ from gateway.ecg import MediaType
 from gateway.errors import NotUnderstood, WrongContent
 from gateway.hl7.reading import Segment
 
-_SPACE = re.compile(r"\s+")
 _MAGIC = (
     (b"%PDF-", MediaType.PDF),
     (b"\x89PNG\r\n\x1a\n", MediaType.PNG),
@@ -76,7 +75,7 @@ def _decode(obx: Segment) -> bytes:
     encoding = obx.get("5.4").strip().upper()
     if encoding in {"A", ""}:
         return _as_text(obx)
-    text = _SPACE.sub("", obx.get("5.5"))
+    text = "".join(obx.get("5.5").split())
     try:
         if encoding == "BASE64":
             return base64.b64decode(text, validate=True)
@@ -92,7 +91,7 @@ def _as_text(obx: Segment) -> bytes:
     text = obx.get("5.5")
     if not obx.get("5.4").strip():
         try:
-            content = base64.b64decode(_SPACE.sub("", text), validate=True)
+            content = base64.b64decode("".join(text.split()), validate=True)
         except (binascii.Error, ValueError):
             content = b""
         if _kind_of(content):

@@ -15,7 +15,6 @@ from gateway.hl7.delimiters import STANDARD, Delimiters, read_delimiters
 
 NULL = '""'
 MAX_LINES = 1_000_000
-_LINE_END = re.compile("\r\n|\r|\n")
 _SEGMENT = re.compile(r"[A-Z][A-Z0-9]{2}")
 _PATH = re.compile(r"(\d+)(?:\.(\d+))?(?:\.(\d+))?")
 
@@ -164,7 +163,7 @@ def _lines(text: str, delimiters: Delimiters) -> tuple[list[str], list[str]]:
     if not text.endswith(("\r", "\n")):
         notes.append("no CR after the last segment")
     segments: list[list[str]] = []
-    for line in _LINE_END.split(text):
+    for line in text.replace("\r\n", "\r").replace("\n", "\r").split("\r"):
         if _SEGMENT.fullmatch(line[:3]) and line[3:4] in {"", delimiters.field}:
             segments.append([line])
         elif line.strip() and segments:

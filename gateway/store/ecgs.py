@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from gateway.ecg import Arrival, Encounter, MediaType, Order, Patient, Receipt, Score, Source, State
-from gateway.store.deliveries import insert_deliveries
+from gateway.store.deliveries import dismiss_dead_letters, insert_deliveries
 from gateway.store.engine import Database
 from gateway.store.events import add_event
 from gateway.store.rows import EcgRow, EventRow, NewDelivery, Outcome
@@ -29,7 +29,17 @@ CONFLICT = "conflict"
 """Why an ECG is quarantined whose identity came before with other bytes."""
 IN_DOUBT = "patient-"
 """How every reason begins for which an ECG is quarantined because of its patient."""
-_RESCORABLE = (State.FAILED.value, State.UNSCORABLE.value, State.QUARANTINED.value)
+_IN_DOUBT_OF = (
+    sa.select(ecgs.c.id)
+    .where(
+        ecgs.c.state == State.QUARANTINED.value,
+        ecgs.c.reason.startswith(IN_DOUBT),
+        ecgs.c.patient["id"].as_string().in_(sa.bindparam("patient_ids", expanding=True)),
+    )
+    .with_for_update()
+)
+_HELD = (State.FAILED.value, State.UNSCORABLE.value, State.QUARANTINED.value)
+_RESCORABLE = (*_HELD, State.DISMISSED.value)
 
 
 def new_id() -> str:
@@ -204,7 +214,8 @@ class Ecgs:
                 bytes, so that its patient may be told of twice.
 
         Returns:
-            False, and nothing changed, if it is not `failed`, `unscorable` or `quarantined`.
+            False, and nothing changed, if it is neither `failed`, `unscorable`, `quarantined` nor
+            `dismissed`.
         """
         now = self._db.now()
         held = sa.and_(ecgs.c.id == ecg_id, ecgs.c.state.in_(_RESCORABLE))
@@ -220,6 +231,28 @@ class Ecgs:
             add_event(tx, ecg_id, now, "rescore", f"by {who}, was {before.state}: {before.reason}")
         return True
 
+    def dismiss(self, ecg_id: str, who: str) -> bool:
+        """Note that a person has dealt with a held ECG, with its dead letters, or with both.
+
+        The reason stays; nobody is told.
+
+        Args:
+            ecg_id: which one.
+            who: the account that says so, for the timeline.
+
+        Returns:
+            False, and nothing changed, if nothing of it is held.
+        """
+        now = self._db.now()
+        held = sa.and_(ecgs.c.id == ecg_id, ecgs.c.state.in_(_HELD))
+        values = {"state": State.DISMISSED.value, "state_at": now}
+        with self._db.write() as tx:
+            letters = dismiss_dead_letters(tx, ecg_id)
+            if not tx.execute(sa.update(ecgs).where(held).values(values)).rowcount + letters:
+                return False
+            add_event(tx, ecg_id, now, State.DISMISSED.value, f"by {who}, dead letters: {letters}")
+        return True
+
     def compare_again(self, patient_ids: Collection[str]) -> int:
         """Put ECGs that are quarantined for their patient back to `received`: ADT spoke of him.
 
@@ -230,19 +263,11 @@ class Ecgs:
             How many there were; each is compared with ADT before anything is told of it.
         """
         now = self._db.now()
-        change = (
-            sa.update(ecgs)
-            .where(
-                ecgs.c.state == State.QUARANTINED.value,
-                ecgs.c.reason.startswith(IN_DOUBT),
-                ecgs.c.patient["id"].as_string().in_(patient_ids),
-            )
-            .values(state=State.RECEIVED.value, state_at=now, reason="", attempts=0)
-            .returning(ecgs.c.id)
-        )
+        values = {"state": State.RECEIVED.value, "state_at": now, "reason": "", "attempts": 0}
         with self._db.write() as tx:
-            found = tx.execute(change).scalars().all()
+            found = tx.execute(_IN_DOUBT_OF, {"patient_ids": list(patient_ids)}).scalars().all()
             for ecg_id in found:
+                tx.execute(sa.update(ecgs).where(ecgs.c.id == ecg_id).values(values))
                 add_event(tx, ecg_id, now, "compare again", "ADT told of the patient")
         return len(found)
 

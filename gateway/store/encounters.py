@@ -20,7 +20,16 @@ _LOOK_BACK = 200
 _SINCE_EVER = datetime(1900, 1, 1, tzinfo=UTC)
 """Time of the row that says into which record, its `patient`, this one was merged."""
 
-_INSERT = sa.insert(encounters)  # built once: making it takes longer than running it
+_FOR_EVER = datetime(9999, 1, 1, tzinfo=UTC)
+
+# Built once: making such a statement takes Python five times as long as running it.
+_INSERT = sa.insert(encounters)
+_UNTIL = (
+    sa.select(encounters)
+    .where(encounters.c.patient_id == sa.bindparam("who"), encounters.c.at <= sa.bindparam("at"))
+    .order_by(encounters.c.at.desc(), encounters.c.id.desc())
+    .limit(_LOOK_BACK)
+)
 
 
 class Encounters:
@@ -66,7 +75,7 @@ class Encounters:
         An empty authority on either side matches any, unless the id then means two patients. A
         record that was merged into another is looked for there.
         """
-        return self._newest(patient_id, authority, encounters.c.at <= when)
+        return self._newest(patient_id, authority, when)
 
     def at(self, patient_id: str, authority: str, when: datetime) -> EncounterRow | None:
         """Give the visit that the patient was on at a time (aware); None when on none known."""
@@ -75,7 +84,7 @@ class Encounters:
 
     def latest(self, patient_id: str, authority: str) -> EncounterRow | None:
         """Give the newest word of ADT on a patient, whenever it was."""
-        return self._newest(patient_id, authority, sa.true())
+        return self._newest(patient_id, authority, _FOR_EVER)
 
     def forget(self, patient_id: str, authority: str, visit_number: str) -> None:
         """Drop a visit that never was."""
@@ -101,22 +110,14 @@ class Encounters:
             survivor = Patient(into_id, authority)
             self.put(*retired, Encounter(), _SINCE_EVER, survivor, ended=True)
 
-    def _newest(
-        self, patient_id: str, authority: str, condition: sa.ColumnElement[bool]
-    ) -> EncounterRow | None:
+    def _newest(self, patient_id: str, authority: str, until: datetime) -> EncounterRow | None:
         if not patient_id:
             return None
-        query = (
-            sa.select(encounters)
-            .where(encounters.c.patient_id == patient_id, condition)
-            .order_by(encounters.c.at.desc(), encounters.c.id.desc())
-            .limit(_LOOK_BACK)
-        )
         with self._db.read() as tx:
-            rows = [_encounter(row) for row in tx.execute(query)]
+            rows = [_encounter(row) for row in tx.execute(_UNTIL, {"who": patient_id, "at": until})]
         found = _of_authority(rows, authority)
         if found is not None and found.at == _SINCE_EVER:
-            return self._newest(found.patient.id, found.patient.id_authority, condition)
+            return self._newest(found.patient.id, found.patient.id_authority, until)
         return found
 
 

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 from support.hospital import Hospital
+from support.servers import postgres_server
+
+__all__ = ["hospital", "postgres_server"]
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,8 @@ T = TypeVar("T")
 READY_S = 240.0
 COMMAND = Path(sys.executable).with_name("ecg-gateway")
 
+DATABASE_URL = "ECG_GATEWAY__DATABASE__URL"
+
 SETTINGS = """
 [dicom]
 host = "127.0.0.1"
@@ -90,10 +92,12 @@ class RunningGateway:
         (folder / "gateway.toml").write_text(settings)
         (folder / "site.toml").write_text(site.format(ehr_port=ehr_port))
         self.output = folder / "serve.out"
+        self._environment: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, env: dict[str, str] | None = None, *, workers: bool = True) -> None:
         """Start and wait until every role is ready; without `workers` every other role."""
+        self._environment = env or {}
         (self.data / "run" / "ports.json").unlink(missing_ok=True)
         with self.output.open("ab") as out:
             self.process = subprocess.Popen(
@@ -107,7 +111,7 @@ class RunningGateway:
                 ],
                 stdout=out,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **(env or {})},
+                env={**os.environ, **self._environment},
                 start_new_session=True,
             )
         until(lambda: self._ready(workers=workers), "every role to be ready", READY_S)
@@ -167,4 +171,5 @@ class RunningGateway:
         """Open the gateway's own store; the caller closes it."""
         from gateway.store import open_store
 
-        return open_store(f"sqlite:///{self.data / 'gateway.sqlite3'}", self.data / "blobs")
+        own = f"sqlite:///{self.data / 'gateway.sqlite3'}"
+        return open_store(self._environment.get(DATABASE_URL, own), self.data / "blobs")
