@@ -1,9 +1,8 @@
 """Arrival to acknowledgement, through a whole running gateway with the reference bundle.
 
 One at a time: from the beginning of C-STORE to the commit of the EHR's acknowledgement, and where
-the time goes; the next is sent when the worker has also kept the pictures of the one before.
-Sustained: many ECGs at once, ECGs per second, and CPU seconds per ECG against the CPU seconds of
-the model alone on the same inputs in the same run.
+the time goes. Sustained: many ECGs at once, ECGs per second, and CPU seconds per ECG, by role,
+against those of the model alone on the same input, runtime and threads in the same run.
 """
 
 from __future__ import annotations
@@ -30,17 +29,22 @@ from gateway.ecg import State
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def cpu_s(gateway: RunningGateway) -> float:
-    """CPU seconds used so far by every process of the gateway."""
-    total = 0
+ROLES = ("listen", "work", "deliver", "console", "broker")
+
+
+def cpu_s(gateway: RunningGateway) -> dict[str, float]:
+    """CPU seconds used so far by each role of the gateway, and by the rest (the supervisor)."""
+    role_of = {pid: role for role in ROLES for pid in gateway.pids(role)}
+    spent = dict.fromkeys((*ROLES, "supervisor"), 0.0)
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = stat.read_text().rpartition(")")[2].split()
         except OSError:
             continue
         if int(fields[3]) == gateway.process.pid:  # session: serve was started as its leader
-            total += int(fields[11]) + int(fields[12])
-    return total / TICKS
+            role = role_of.get(int(stat.parent.name), "supervisor")
+            spent[role] += (int(fields[11]) + int(fields[12])) / TICKS
+    return spent
 
 
 def one_at_a_time(gateway: RunningGateway, store, count: int) -> list[dict[str, float]]:
@@ -52,7 +56,6 @@ def one_at_a_time(gateway: RunningGateway, store, count: int) -> list[dict[str, 
         send_until_accepted(lambda: gateway.ports["dicom"], [data])
         answered = datetime.now(UTC)
         until(lambda n=number: store.ecgs.count_by_state()[State.REPORTED] > n, "acknowledgement")
-        until(lambda: store.ecgs.recent(1)[0].images, "the pictures, so that the worker is idle")
         row = store.ecgs.recent(1)[0]
         delivery = store.deliveries.of_ecg(row.id)[0]
         events = {event.what: event.at for event in store.ecgs.events(row.id)}
@@ -70,7 +73,7 @@ def one_at_a_time(gateway: RunningGateway, store, count: int) -> list[dict[str, 
 
 
 def model_cpu_s(count: int) -> float:
-    """CPU seconds per ECG of decode, preprocessing and network alone, in this process."""
+    """CPU seconds per ECG of decode, preprocessing and network alone, on a worker's threads."""
     import io
 
     from inference.bundle import SHIPPED
@@ -78,7 +81,7 @@ def model_cpu_s(count: int) -> float:
 
     buffer = io.BytesIO()
     recording(people(1)[0]).save_as(buffer)
-    scorer = Scorer.load(SHIPPED / "reference", threads=1)
+    scorer = Scorer.load(SHIPPED / "reference", threads=len(os.sched_getaffinity(0)))
     scorer.score(buffer.getvalue(), "application/dicom")
     begun = time.process_time()
     for _ in range(count):
@@ -86,19 +89,19 @@ def model_cpu_s(count: int) -> float:
     return (time.process_time() - begun) / count
 
 
-def sustained(gateway: RunningGateway, store, count: int) -> tuple[float, float]:
-    """ECGs/s and CPU seconds per ECG, from the first C-STORE to the last acknowledgement."""
+def sustained(gateway: RunningGateway, store, count: int) -> tuple[float, dict[str, float]]:
+    """ECGs/s and CPU seconds per ECG by role, from the first C-STORE to the last answer."""
     already = store.ecgs.count_by_state()[State.REPORTED]
     data = [recording(person) for person in people(count)]
-    cpu, begun = cpu_s(gateway), time.monotonic()
+    before, begun = cpu_s(gateway), time.monotonic()
     send_until_accepted(lambda: gateway.ports["dicom"], data)
     until(
         lambda: store.ecgs.count_by_state()[State.REPORTED] == already + count,
         "all acknowledged",
         300,
     )
-    wall = time.monotonic() - begun
-    return count / wall, (cpu_s(gateway) - cpu) / count
+    wall, after = time.monotonic() - begun, cpu_s(gateway)
+    return count / wall, {role: (after[role] - before[role]) / count for role in after}
 
 
 def main() -> None:
@@ -125,9 +128,12 @@ def main() -> None:
     alone = model_cpu_s(options.burst)
     print("\n| sustained | value |\n|---|---|")
     print(f"| ECGs/s, {options.burst} on one association | {rate:.1f} |")
-    print(f"| CPU ms per ECG, whole gateway | {per_ecg * 1e3:.0f} |")
+    whole = sum(per_ecg.values())
+    print(f"| CPU ms per ECG, whole gateway | {whole * 1e3:.0f} |")
+    for role, spent in per_ecg.items():
+        print(f"| - {role} | {spent * 1e3:.1f} |")
     print(f"| CPU ms per ECG, decode + preprocess + network alone | {alone * 1e3:.0f} |")
-    print(f"| ratio | {per_ecg / alone:.2f} |")
+    print(f"| ratio | {whole / alone:.2f} |")
 
 
 if __name__ == "__main__":
