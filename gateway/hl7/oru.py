@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -144,8 +144,13 @@ def _segments(report: Report) -> Iterator[tuple[str, dict[int, str]]]:
     if report.encounter is not None:
         segments.append(("PV1", _pv1(report.encounter)))
     segments += [("ORC", {1: "RE"}), ("OBR", _obr(report)), ("NTE", notice)]
+    by_segment = _since(report.receiver.version, (2, 7))
     for number, observation in enumerate(_observations(report), start=1):
         segments.append(("OBX", _obx(number, observation, report)))
+        if observation.device and by_segment:
+            segments.append(
+                ("PRT", {2: "AD", 4: "EQUIP^Equipment^HL70912", 10: observation.device})
+            )
     for name, fields in segments:
         yield name, {position: value for position, value in fields.items() if value}
 
@@ -180,7 +185,10 @@ def lay_out(version: str, segments: Iterable[tuple[str, Mapping[int, str]]]) -> 
         elif name == "PV1":
             _add(_group(patient, "VISIT"), name, fields)
         elif name == "OBX":
-            _add(_group(order, "OBSERVATION"), name, fields)
+            observation = _group(order, "OBSERVATION")
+            _add(observation, name, fields)
+        elif name == "PRT":
+            _add(observation, name, fields)
         else:
             _add(order, name, fields)
     text: str = message.to_er7().replace(_TRUNCATING, _NOT_TRUNCATING, 1)
@@ -271,7 +279,7 @@ def _obr(report: Report) -> dict[int, str]:
 
 @dataclass(frozen=True, slots=True)
 class _Observation:
-    """One OBX: code and its text, type, value as ER7, unit, range, flag and OBX-11 status."""
+    """One OBX: code and its text, type, value as ER7, unit, range, flag, status and device."""
 
     code: str
     kind: str
@@ -280,12 +288,16 @@ class _Observation:
     limit: str = ""
     flag: str = ""
     status: str = "F"
+    device: str = ""
 
 
 def _observations(report: Report) -> list[_Observation]:
     score = report.score
-    found = _unscored(report.reason) if score is None else [_score(score)]
-    found.append(_category(score))
+    if score is None:
+        found = [*_unscored(report.reason), _category(score)]
+    else:
+        device = _device(score)
+        found = [replace(seen, device=device) for seen in (_score(score), _category(score))]
     found.append(_coded("NOTICE^What to do", report.notice, _NOTICES[report.notice]))
     if score is not None:
         found += [
@@ -328,6 +340,11 @@ def _score(score: Score) -> _Observation:
     )
 
 
+def _device(score: Score) -> str:
+    """Name what made the score, as EI (7.4.2.18): the bundle; plain OBX tell model and version."""
+    return f"{escape(score.bundle)}^{CODES}"
+
+
 def _unscored(reason: str) -> list[_Observation]:
     """Say that the score cannot be obtained (`X`, table 0085; OBX-5 is then empty) and why."""
     missing = _Observation(_local("SCORE^Model score"), "NM", "", "1", status="X")
@@ -359,4 +376,10 @@ def _obx(number: int, observation: _Observation, report: Report) -> dict[int, st
         8: observation.flag,
         11: observation.status,
         14: timestamp(report.acquired_at),
+        18: observation.device if _has_device_field(report.receiver.version) else "",
     }
+
+
+def _has_device_field(version: str) -> bool:
+    """OBX-18 came with 2.4; from 2.7 on PRT-10 after the OBX takes its place (2.7, 7.4.2.18)."""
+    return _since(version, (2, 4)) and not _since(version, (2, 7))

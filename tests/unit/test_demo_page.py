@@ -83,7 +83,8 @@ def test_unscored_is_shown_as_neither(filing):
     shown = Pages(filing).get(f"/results/{result(4).control_id}").body.decode()
     assert "Not scored" in shown
     assert "no-grid" in shown
-    assert "Model score" not in shown
+    assert [filed.score for filed in filing.results if filed.category == "unscorable"] == [None]
+    assert "ECGAI-SCORE^Model score^99ECGAI|1||1|||||X|" in shown
 
 
 def test_a_seen_alert_leaves_the_banner_and_stays_in_the_list(filing):
