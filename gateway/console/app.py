@@ -68,14 +68,15 @@ def _add_health(app: FastAPI, store: Store) -> None:
 
     @app.get("/health/ready")
     def ready() -> JSONResponse:
-        """Say whether the store can be used, and whether something waits for a person."""
+        """Say whether the store can be used, and whether something wants a person."""
         try:
             store.ping()
-            held = _held(store)
+            held, room = _held(store), store.disk.leaves_room()
         except Exception as error:
             return JSONResponse({"status": "failed", "store": type(error).__name__}, 503)
-        status = "degraded" if any(held.values()) else "ok"
-        return JSONResponse({"status": status, "store": "ok", "held": held})
+        status = "ok" if room and not any(held.values()) else "degraded"
+        disk = "ok" if room else "reserve reached"
+        return JSONResponse({"status": status, "store": "ok", "disk": disk, "held": held})
 
     @app.get("/metrics")
     def metrics() -> Response:
