@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -239,3 +240,38 @@ def test_ping_and_close(database_url: str, tmp_path: Path):
     opened.ping()
     assert opened.ecgs.add(arrival(), "0" * 64).new
     opened.close()
+
+
+def quarantine(store: Store, identity: str, reason: str, patient_id: str = "P1") -> str:
+    """Take an ECG of a patient and hold it."""
+    ecg_id = take(store, identity, patient=replace(PATIENT, id=patient_id)).ecg_id
+    assert store.ecgs.claim(ecg_id, "w", 60)
+    assert store.ecgs.finish(ecg_id, "w", Outcome(State.QUARANTINED, reason), [])
+    return ecg_id
+
+
+def test_word_of_adt_releases_what_waits_for_it(store: Store):
+    """Of the patients named, and of them only what is held for who they are."""
+    waits = quarantine(store, "a", "patient-unknown")
+    differs = quarantine(store, "b", "patient-mismatch-family", "P2")
+    stays = [quarantine(store, "c", "patient-unknown", "P3"), quarantine(store, "d", "conflict")]
+    assert store.ecgs.compare_again({"P1", "P2"}) == 2
+    for ecg_id in (waits, differs):
+        row = store.ecgs.get(ecg_id)
+        assert (row.state, row.reason, row.attempts) == (State.RECEIVED, "", 0)
+        assert store.ecgs.events(ecg_id)[-1].what == "compare again"
+    assert [store.ecgs.get(ecg_id).state for ecg_id in stays] == [State.QUARANTINED] * 2
+    assert store.ecgs.compare_again({"P1", "P2"}) == 0
+
+
+def test_a_person_ends_what_is_held(store: Store):
+    """A dismissed ECG keeps its reason and who ended it; what is not held is left alone."""
+    held = quarantine(store, "a", "conflict")
+    assert store.ecgs.dismiss(held, "anna")
+    row = store.ecgs.get(held)
+    assert (row.state, row.reason) == (State.DISMISSED, "conflict")
+    assert "by anna" in store.ecgs.events(held)[-1].detail
+    assert not store.ecgs.dismiss(held, "anna")
+    fresh = take(store, "b").ecg_id
+    assert not store.ecgs.dismiss(fresh, "anna")
+    assert store.ecgs.get(fresh).state is State.RECEIVED
