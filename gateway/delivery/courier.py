@@ -131,13 +131,13 @@ class Courier:
     def step(self, stop: threading.Event) -> bool:
         """Deliver one message if one is due; tells whether there was one."""
         now = self._now()
-        delivery = self._store.deliveries.claim_next(
+        delivery = self._store.outbox.claim_next(
             self._destination.name, self._owner, self._lease_s, now
         )
         if delivery is None:
             return False
         if self._stale(delivery, now):
-            self._store.deliveries.expire(delivery.id, self._owner, self._late(delivery))
+            self._store.outbox.expire(delivery.id, self._owner, self._late(delivery))
             self._log.warning("delivery.expired", delivery=delivery.id, ecg=delivery.ecg_id)
             return True
         self._attempt(delivery)
@@ -154,10 +154,10 @@ class Courier:
         try:
             message = self._store.blobs.get(delivery.payload)
         except BlobLost as error:  # for ever: it must not hold its patient's other results up
-            self._store.deliveries.dead(delivery.id, self._owner, str(error))
+            self._store.outbox.dead(delivery.id, self._owner, str(error))
             self._log.error("delivery.dead", delivery=delivery.id, error=error)
             return
-        if not self._store.deliveries.mark_sent(delivery.id, self._owner):
+        if not self._store.outbox.mark_sent(delivery.id, self._owner):
             return  # the lease is no longer ours
         try:
             answer = self._send.send(message, delivery.control_id)
@@ -176,7 +176,7 @@ class Courier:
         kept = self._kept(answer)
         with self._store.together():
             digest = self._note(delivery, "AA", kept)
-            ours = self._store.deliveries.acknowledge(delivery.id, self._owner, digest)
+            ours = self._store.outbox.acknowledge(delivery.id, self._owner, digest)
         self._settled(delivery)
         self._log.info(
             "delivery.acknowledged", delivery=delivery.id, ecg=delivery.ecg_id, ours=ours
@@ -187,7 +187,7 @@ class Courier:
         kept = self._kept(error.answer)
         with self._store.together():
             digest = self._note(delivery, "AE", kept)
-            self._store.deliveries.reject(delivery.id, self._owner, digest, str(error))
+            self._store.outbox.reject(delivery.id, self._owner, digest, str(error))
         self._settled(delivery)
         self._log.error("delivery.rejected", delivery=delivery.id, answer=str(error))
 
@@ -199,7 +199,7 @@ class Courier:
         with self._store.together():
             self._note(delivery, "AR", kept)
         if times > self._destination.max_busy_retries:
-            self._store.deliveries.dead(delivery.id, self._owner, str(error))
+            self._store.outbox.dead(delivery.id, self._owner, str(error))
             self._settled(delivery)
             self._log.error("delivery.dead", delivery=delivery.id, answer=str(error), times=times)
             return
@@ -213,7 +213,7 @@ class Courier:
     def _again(self, delivery: DeliveryRow, pause_s: float, error: DeliveryError) -> None:
         at = self._now() + timedelta(seconds=pause_s)
         text = f"{type(error).__name__}: {error}"
-        self._store.deliveries.retry(delivery.id, self._owner, at, text)
+        self._store.outbox.retry(delivery.id, self._owner, at, text)
         self._log.warning("delivery.retry", delivery=delivery.id, pause_s=pause_s, error=text)
 
     def _pause_s(self) -> float:
@@ -221,7 +221,7 @@ class Courier:
         return self._destination.pause_s(self._failures - 1)
 
     def _idle_s(self) -> float:
-        due = self._store.deliveries.next_due(self._destination.name)
+        due = self._store.outbox.next_due(self._destination.name)
         if due is None:
             return self._poll_s
         return min(max((due - self._now()).total_seconds(), 0.01), self._poll_s)

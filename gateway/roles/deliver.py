@@ -44,7 +44,7 @@ def deliver(role: Role) -> None:
         alerts=lambda destination: alerts(role.site.site, destination),
     )
     role.closing.callback(pool.stop, STOP_S)
-    role.store.deliveries.free_dead(is_dead)  # what our predecessor held when it was killed
+    role.store.outbox.free_dead(is_dead)  # what our predecessor held when it was killed
     applied, bury_at = -1, 0.0
     while not role.stop.is_set():
         version, site = role.site.current

@@ -20,6 +20,7 @@ from gateway.store.engine import Clock, Database, utc_now
 from gateway.store.files import Files
 from gateway.store.messages import Messages
 from gateway.store.migrate import migrate
+from gateway.store.outbox import Outbox
 from gateway.store.refusals import Refusals
 from gateway.store.rows import (
     DeliveryRow,
@@ -56,7 +57,7 @@ class Store:
 
     Attributes:
         blobs: original bytes, images, messages.
-        ecgs, deliveries, encounters, messages, refusals, site: one room per subject.
+        ecgs, deliveries, outbox, encounters, messages, refusals, site: one room per subject.
         disk: where the files are, and what of it stays free.
     """
 
@@ -66,6 +67,7 @@ class Store:
         self.blobs = Blobs(database, files)
         self.ecgs = Ecgs(database)
         self.deliveries = Deliveries(database)
+        self.outbox = Outbox(database)
         self.encounters = Encounters(database)
         self.messages = Messages(database)
         self.refusals = Refusals(database)

@@ -13,9 +13,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from gateway.ecg import Arrival, Encounter, MediaType, Order, Patient, Receipt, Score, Source, State
-from gateway.store.deliveries import dismiss_dead_letters, insert_deliveries
+from gateway.store.deliveries import dismiss_dead_letters
 from gateway.store.engine import Database
 from gateway.store.events import add_event
+from gateway.store.outbox import insert_deliveries
 from gateway.store.rows import EcgRow, EventRow, NewDelivery, Outcome
 from gateway.store.tables import ecgs, events
 

@@ -123,21 +123,36 @@ def test_ready_is_degraded_while_something_waits_for_a_person(
     assert client.get("/health/ready").json() == {
         "status": "ok",
         "store": "ok",
+        "disk": "ok",
         "held": {"quarantined": 0, "failed": 0, "dead_letters": 0},
     }
     assert store.ecgs.claim(ecg_id, "w", 60)
     refused = [arrivals.delivery("C1"), arrivals.delivery("C2", "lab")]
     store.ecgs.finish(ecg_id, "w", Outcome(State.FAILED, "worker-died"), refused)
     arrivals.take(store, content=b"other bytes")
-    row = store.deliveries.claim_next("ehr", "c", 60, datetime.now(UTC))
+    row = store.outbox.claim_next("ehr", "c", 60, datetime.now(UTC))
     assert row is not None
-    store.deliveries.reject(row.id, "c", "", "AE")
+    store.outbox.reject(row.id, "c", "", "AE")
     answer = client.get("/health/ready")
     assert answer.status_code == 200
     assert (answer.json()["status"], answer.json()["held"]) == (
         "degraded",
         {"quarantined": 1, "failed": 1, "dead_letters": 1},
     )
+
+
+def test_a_disk_at_its_reserve_is_told_before_it_is_full(tmp_path: Path) -> None:
+    """Health is degraded and the metrics say how much is free and how much has to stay so."""
+    url = f"sqlite:///{tmp_path / 'gateway.sqlite3'}"
+    full = open_store(url, tmp_path / "blobs", disk_reserve_mb=10**9)
+    with TestClient(create_app(full), base_url="http://127.0.0.1") as client:
+        told = client.get("/health/ready").json()
+        assert (told["status"], told["disk"]) == ("degraded", "reserve reached")
+        lines = client.get("/metrics").text.splitlines()
+        samples = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    full.close()
+    assert float(samples["ecg_gateway_disk_reserve_bytes"]) == 1e15
+    assert 0 < float(samples["ecg_gateway_disk_free_bytes"]) < 1e15
 
 
 def test_ready_fails_without_the_store(store: Store, tmp_path: Path) -> None:

@@ -23,14 +23,14 @@ def scored(store: Store, identity: str, *deliveries: NewDelivery) -> str:
 
 def claim(store: Store, clock: Clock, owner: str = "c", destination: str = "ehr") -> DeliveryRow:
     """Claim what must be there."""
-    found = store.deliveries.claim_next(destination, owner, 30, clock.time)
+    found = store.outbox.claim_next(destination, owner, 30, clock.time)
     assert found is not None
     return found
 
 
 def nothing(store: Store, clock: Clock, owner: str = "c", destination: str = "ehr") -> bool:
     """Tell whether there is nothing to claim."""
-    return store.deliveries.claim_next(destination, owner, 30, clock.time) is None
+    return store.outbox.claim_next(destination, owner, 30, clock.time) is None
 
 
 def test_a_delivery_goes_out_and_is_acknowledged(store: Store, clock: Clock):
@@ -39,16 +39,16 @@ def test_a_delivery_goes_out_and_is_acknowledged(store: Store, clock: Clock):
     claimed = claim(store, clock)
     assert (claimed.control_id, claimed.attempts, claimed.alert) == ("C1", 1, True)
     assert claimed.state is DeliveryState.PENDING
-    assert store.deliveries.mark_sent(claimed.id, "c")
+    assert store.outbox.mark_sent(claimed.id, "c")
     assert store.deliveries.get(claimed.id).state is DeliveryState.SENT
     clock.forward(1)
-    assert store.deliveries.acknowledge(claimed.id, "c", "b" * 64)
+    assert store.outbox.acknowledge(claimed.id, "c", "b" * 64)
     row = store.deliveries.get(claimed.id)
     assert (row.state, row.ack_digest) == (DeliveryState.ACKNOWLEDGED, "b" * 64)
     assert row.acknowledged_at == clock.time
     assert store.ecgs.get(ecg_id).state is State.REPORTED
     assert nothing(store, clock)
-    assert store.deliveries.next_due("ehr") is None
+    assert store.outbox.next_due("ehr") is None
     what = [event.what for event in store.ecgs.events(ecg_id)]
     assert what[-3:] == ["sent", "acknowledged", "reported"]
 
@@ -57,10 +57,10 @@ def test_reported_needs_every_destination(store: Store, clock: Clock):
     """An ECG is reported when the last destination has it, not before."""
     ecg_id = scored(store, "dicom:1", delivery("C1"), delivery("C2", "lab"))
     first = claim(store, clock)
-    store.deliveries.acknowledge(first.id, "c", "")
+    store.outbox.acknowledge(first.id, "c", "")
     assert store.ecgs.get(ecg_id).state is State.SCORED
     second = claim(store, clock, destination="lab")
-    store.deliveries.acknowledge(second.id, "c", "")
+    store.outbox.acknowledge(second.id, "c", "")
     assert store.ecgs.get(ecg_id).state is State.REPORTED
 
 
@@ -68,13 +68,13 @@ def test_a_dead_letter_keeps_an_ecg_from_reported_until_it_is_resent(store: Stor
     """One destination has it, the other never will: a person has to act."""
     ecg_id = scored(store, "dicom:1", delivery("C1"), delivery("C2", "lab"))
     lab = claim(store, clock, destination="lab")
-    assert store.deliveries.reject(lab.id, "c", "a" * 64, "AE")
-    store.deliveries.acknowledge(claim(store, clock).id, "c", "")
+    assert store.outbox.reject(lab.id, "c", "a" * 64, "AE")
+    store.outbox.acknowledge(claim(store, clock).id, "c", "")
     assert store.ecgs.get(ecg_id).state is State.SCORED
     assert store.deliveries.resend(lab.id)
     again = claim(store, clock, destination="lab")
     assert (again.control_id, again.payload, again.attempts) == (lab.control_id, lab.payload, 1)
-    store.deliveries.acknowledge(again.id, "c", "")
+    store.outbox.acknowledge(again.id, "c", "")
     assert store.ecgs.get(ecg_id).state is State.REPORTED
 
 
@@ -85,7 +85,7 @@ def test_what_waits_for_a_removed_destination_is_given_up_and_can_be_resent(
     ecg_id = scored(store, "dicom:1", delivery("C1"), delivery("C2", "lab"))
     scored(store, "dicom:2", delivery("C3", "lab"))
     flying = claim(store, clock, destination="lab")
-    store.deliveries.mark_sent(flying.id, "c")
+    store.outbox.mark_sent(flying.id, "c")
     [waiting] = store.deliveries.astray({"ehr"})
     assert store.deliveries.give_up([flying.id, waiting], "destination-removed") == 1
     clock.forward(31)
@@ -110,7 +110,7 @@ def test_unscorable_stays_unscorable(store: Store, clock: Clock):
     store.ecgs.claim(ecg_id, "w", 60)
     outcome = Outcome(State.UNSCORABLE, "no-grid")
     store.ecgs.finish(ecg_id, "w", outcome, [delivery("C1", kind="unscorable")])
-    assert store.deliveries.acknowledge(claim(store, clock).id, "c", "")
+    assert store.outbox.acknowledge(claim(store, clock).id, "c", "")
     assert store.ecgs.get(ecg_id).state is State.UNSCORABLE
 
 
@@ -124,9 +124,9 @@ def test_order_per_patient(store: Store, clock: Clock):
     other = claim(store, clock)
     assert other.control_id == "B1"
     assert nothing(store, clock)
-    store.deliveries.retry(first.id, "c", clock.time, "PeerBusy")
+    store.outbox.retry(first.id, "c", clock.time, "PeerBusy")
     assert claim(store, clock).control_id == "A1"
-    store.deliveries.acknowledge(first.id, "c", "")
+    store.outbox.acknowledge(first.id, "c", "")
     assert claim(store, clock).control_id == "A2"
 
 
@@ -136,7 +136,7 @@ def test_order_is_per_destination(store: Store, clock: Clock):
     scored(store, "dicom:2", delivery("A2"), delivery("L2", "lab"))
     claim(store, clock)
     lab = claim(store, clock, destination="lab")
-    store.deliveries.acknowledge(lab.id, "c", "")
+    store.outbox.acknowledge(lab.id, "c", "")
     assert claim(store, clock, destination="lab").control_id == "L2"
 
 
@@ -151,13 +151,13 @@ def test_retry_waits_until_its_time(store: Store, clock: Clock):
     """A delivery that was put back is not due before its time, and says when it is."""
     scored(store, "dicom:1", delivery("C1"))
     claimed = claim(store, clock)
-    store.deliveries.mark_sent(claimed.id, "c")
+    store.outbox.mark_sent(claimed.id, "c")
     later = clock.time.replace(minute=5)
-    assert store.deliveries.retry(claimed.id, "c", later, "NoAcknowledgement")
+    assert store.outbox.retry(claimed.id, "c", later, "NoAcknowledgement")
     row = store.deliveries.get(claimed.id)
     assert (row.state, row.last_error) == (DeliveryState.PENDING, "NoAcknowledgement")
     assert nothing(store, clock)
-    assert store.deliveries.next_due("ehr") == later
+    assert store.outbox.next_due("ehr") == later
     clock.forward(300)
     assert claim(store, clock).attempts == 2
 
@@ -166,15 +166,15 @@ def test_an_expired_lease_is_claimed_again(store: Store, clock: Clock):
     """A sender that died after the send is followed by another, which says the same again."""
     scored(store, "dicom:1", delivery("C1"))
     first = claim(store, clock, "one")
-    store.deliveries.mark_sent(first.id, "one")
+    store.outbox.mark_sent(first.id, "one")
     assert nothing(store, clock, "two")
-    assert store.deliveries.next_due("ehr") == first.lease_until
+    assert store.outbox.next_due("ehr") == first.lease_until
     clock.forward(30)
     second = claim(store, clock, "two")
     assert (second.id, second.control_id, second.payload) == (first.id, "C1", first.payload)
-    assert not store.deliveries.acknowledge(first.id, "one", "")
-    assert not store.deliveries.mark_sent(first.id, "one")
-    assert store.deliveries.acknowledge(second.id, "two", "")
+    assert not store.outbox.acknowledge(first.id, "one", "")
+    assert not store.outbox.mark_sent(first.id, "one")
+    assert store.outbox.acknowledge(second.id, "two", "")
 
 
 def test_leases_of_the_dead_are_freed(store: Store, clock: Clock):
@@ -183,7 +183,7 @@ def test_leases_of_the_dead_are_freed(store: Store, clock: Clock):
     scored(store, "dicom:2", delivery("B", patient_key="b"))
     claim(store, clock, "dead")
     claim(store, clock, "alive")
-    assert store.deliveries.free_dead(lambda owner: owner == "dead") == 1
+    assert store.outbox.free_dead(lambda owner: owner == "dead") == 1
     assert claim(store, clock, "new").control_id == "A"
     assert nothing(store, clock, "new")
 
@@ -191,9 +191,9 @@ def test_leases_of_the_dead_are_freed(store: Store, clock: Clock):
 @pytest.mark.parametrize(
     ("end", "state"),
     [
-        (lambda d, n: d.reject(n, "c", "a" * 64, "AE"), DeliveryState.REJECTED),
-        (lambda d, n: d.dead(n, "c", "gave up"), DeliveryState.DEAD),
-        (lambda d, n: d.expire(n, "c"), DeliveryState.EXPIRED),
+        (lambda box, n: box.reject(n, "c", "a" * 64, "AE"), DeliveryState.REJECTED),
+        (lambda box, n: box.dead(n, "c", "gave up"), DeliveryState.DEAD),
+        (lambda box, n: box.expire(n, "c"), DeliveryState.EXPIRED),
     ],
 )
 def test_dead_letters_are_held_and_let_the_next_pass(store: Store, clock: Clock, end, state):
@@ -201,8 +201,8 @@ def test_dead_letters_are_held_and_let_the_next_pass(store: Store, clock: Clock,
     scored(store, "dicom:1", delivery("C1"))
     scored(store, "dicom:2", delivery("C2"))
     first = claim(store, clock)
-    assert end(store.deliveries, first.id)
-    assert not end(store.deliveries, first.id)
+    assert end(store.outbox, first.id)
+    assert not end(store.outbox, first.id)
     assert [(row.id, row.state) for row in store.deliveries.dead_letters(9)] == [(first.id, state)]
     assert store.deliveries.counts() == {
         ("ehr", state): 1,
@@ -233,13 +233,13 @@ def test_many_couriers_never_claim_the_same(database_url: str, tmp_path: Path):
     lock = threading.Lock()
 
     def drain(store: Store, owner: str) -> None:
-        while store.deliveries.next_due("ehr") is not None:
-            row = store.deliveries.claim_next("ehr", owner, 60, store.ecgs._db.now())
+        while store.outbox.next_due("ehr") is not None:
+            row = store.outbox.claim_next("ehr", owner, 60, store.ecgs._db.now())
             if row is None:
                 continue
             with lock:
                 got.append((row.filler, row.control_id))
-            assert store.deliveries.acknowledge(row.id, owner, "")
+            assert store.outbox.acknowledge(row.id, owner, "")
 
     threads = [
         threading.Thread(target=drain, args=(stores[number % 2], f"t{number}"))

@@ -241,8 +241,8 @@ def test_a_message_whose_courier_died_goes_out_again_after_its_lease(store, cloc
     """A claim that came to no outcome holds for its lease, then the same bytes are sent."""
     ecg_id = add_result(store, 1, site(EHR))
     clock.move(1)
-    claimed = store.deliveries.claim_next("ehr", "dead courier", 30.0, clock())
-    store.deliveries.mark_sent(claimed.id, "dead courier")
+    claimed = store.outbox.claim_next("ehr", "dead courier", 30.0, clock())
+    store.outbox.mark_sent(claimed.id, "dead courier")
     courier = make(store, FakeWire(), clock)
     assert not courier.step(threading.Event())
     clock.move(31)
