@@ -27,8 +27,9 @@ STATISTICS = (
 MARGIN = 2.0
 """The bound is this many times what 99.5 % of the training and validation inputs stay within."""
 
-QUANTILE = 0.995
-"""The bound on the embedding distance is this quantile of the validation inputs."""
+QUANTILE, ROOM = 0.995, 1.25
+"""The bound on the embedding distance is this quantile of the validation inputs, times the room:
+the farthest of them are bundle branch blocks and paced rhythms, which must be scored."""
 
 
 def statistics(pixels: F32) -> F32:
@@ -93,8 +94,9 @@ def fit_features(embedding: Embedding, features: F32) -> dict[str, Any]:
     return {
         "components": len(embedding.spread),
         "quantile": QUANTILE,
+        "room": ROOM,
         "inputs": len(features),
-        "bound": round(float(np.quantile(found, QUANTILE)), 4),
+        "bound": round(ROOM * float(np.quantile(found, QUANTILE)), 4),
     }
 
 

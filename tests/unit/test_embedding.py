@@ -58,12 +58,13 @@ def test_a_network_that_overflows_is_far():
         )
 
 
-def test_the_bound_is_the_stated_quantile_of_the_validation_inputs():
-    """One in two hundred of them lies beyond it."""
+def test_the_bound_is_the_stated_quantile_of_the_validation_inputs_with_room():
+    """One in two hundred lies beyond the quantile, none beyond the bound."""
     table = guard.fit_features(seen := fit(drawn(400)), drawn(1000, seed=1))
-    beyond = seen.distances(drawn(1000, seed=1)) > table["bound"]
-    assert table["quantile"] == 0.995
-    assert beyond.sum() == 5
+    found = seen.distances(drawn(1000, seed=1))
+    assert (table["quantile"], table["inputs"]) == (0.995, 1000)
+    assert (found > table["bound"] / table["room"]).sum() == 5
+    assert (found <= table["bound"]).all()
 
 
 def test_each_component_is_known_from_ten_inputs():
