@@ -178,6 +178,7 @@ def test_one_ecg_shows_its_picture_its_score_and_its_messages(
     expect(page.locator(".summary")).to_contain_text(ALERTED.family)
     expect(page.locator(".summary")).to_contain_text("ED")
     assert loaded(page, "figure.page img") > 500
+    expect(page.locator("#pictures")).to_contain_text("pixel for pixel")
     expect(page.locator(".timeline")).to_contain_text("reported")
     expect(page.locator("pre").first).to_contain_text("MSH|")
     picture(page, "ecg")
@@ -196,6 +197,7 @@ def test_an_ecg_of_each_source_has_a_picture(page: Page, console: str, hospital:
     picture(page, "ecg-hl7")
     page.goto(f"{console}/ecgs/{hospital.outcome(UNREAD.id).id}")
     expect(page.locator(".summary")).to_contain_text("undecodable")
+    expect(page.locator("#pictures")).to_contain_text("cannot be shown")
     picture(page, "ecg-unscorable")
 
 
