@@ -12,7 +12,7 @@ from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from gateway.console.metrics import registry_for
+from gateway.console.metrics import OVERDUE_S, registry_for
 from gateway.console.pages import page_routes
 from gateway.console.pictures import Pictures, RecipeOf
 from gateway.ecg import DeliveryState, State
@@ -71,12 +71,19 @@ def _add_health(app: FastAPI, store: Store) -> None:
         """Say whether the store can be used, and whether something wants a person."""
         try:
             store.ping()
-            held, room = _held(store), store.disk.leaves_room()
+            held, overdue, room = _held(store), _overdue(store), store.disk.leaves_room()
         except Exception as error:
             return JSONResponse({"status": "failed", "store": type(error).__name__}, 503)
-        status = "ok" if room and not any(held.values()) else "degraded"
-        disk = "ok" if room else "reserve reached"
-        return JSONResponse({"status": status, "store": "ok", "disk": disk, "held": held})
+        well = room and not any((*held.values(), *overdue.values()))
+        return JSONResponse(
+            {
+                "status": "ok" if well else "degraded",
+                "store": "ok",
+                "disk": "ok" if room else "reserve reached",
+                "held": held,
+                "overdue": overdue,
+            }
+        )
 
     @app.get("/metrics")
     def metrics() -> Response:
@@ -92,6 +99,14 @@ def _held(store: Store) -> dict[str, int]:
         "quarantined": ecgs[State.QUARANTINED],
         "failed": ecgs[State.FAILED],
         "dead_letters": sum(number for (_, state), number in letters.items() if state in dead),
+    }
+
+
+def _overdue(store: Store) -> dict[str, int]:
+    """Count what should be further by now: a worker or a destination is away or behind."""
+    return {
+        "ecgs": store.ecgs.count_overdue(OVERDUE_S),
+        "deliveries": store.deliveries.count_overdue(OVERDUE_S),
     }
 
 

@@ -12,6 +12,9 @@ from prometheus_client.registry import Collector
 from gateway.ecg import State
 from gateway.store import Store
 
+OVERDUE_S = 60.0
+"""Seconds after which an ECG should have its score, and a result its acknowledgement."""
+
 
 class StoreCollector(Collector):
     """Counts by state; labels carry states and destination names, never anything of a patient."""
@@ -37,7 +40,12 @@ class StoreCollector(Collector):
         yield GaugeMetricFamily(
             "ecg_gateway_overdue_ecgs",
             "ECGs accepted over a minute ago that are not scored yet",
-            value=self._store.ecgs.count_overdue(60),
+            value=self._store.ecgs.count_overdue(OVERDUE_S),
+        )
+        yield GaugeMetricFamily(
+            "ecg_gateway_overdue_deliveries",
+            "Results queued over a minute ago that no destination has acknowledged yet",
+            value=self._store.deliveries.count_overdue(OVERDUE_S),
         )
         yield GaugeMetricFamily(
             "ecg_gateway_disk_free_bytes",

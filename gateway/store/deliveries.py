@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -119,6 +120,15 @@ class Deliveries:
         query = sa.select(*key, sa.func.count()).group_by(*key)
         with self._db.read() as tx:
             return {(name, DeliveryState(state)): n for name, state, n in tx.execute(query)}
+
+    def count_overdue(self, older_than_s: float) -> int:
+        """Count what was queued longer ago and no destination has taken yet."""
+        before = self._db.now() - timedelta(seconds=older_than_s)
+        query = sa.select(sa.func.count()).where(
+            deliveries.c.state.in_(OPEN), deliveries.c.created_at <= before
+        )
+        with self._db.read() as tx:
+            return int(tx.execute(query).scalar_one())
 
     def _list(self, query: sa.Select[Any]) -> list[DeliveryRow]:
         with self._db.read() as tx:

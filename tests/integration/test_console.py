@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -125,6 +125,7 @@ def test_ready_is_degraded_while_something_waits_for_a_person(
         "store": "ok",
         "disk": "ok",
         "held": {"quarantined": 0, "failed": 0, "dead_letters": 0},
+        "overdue": {"ecgs": 0, "deliveries": 0},
     }
     assert store.ecgs.claim(ecg_id, "w", 60)
     refused = [arrivals.delivery("C1"), arrivals.delivery("C2", "lab")]
@@ -139,6 +140,25 @@ def test_ready_is_degraded_while_something_waits_for_a_person(
         "degraded",
         {"quarantined": 1, "failed": 1, "dead_letters": 1},
     )
+
+
+def test_ready_is_degraded_while_results_reach_nobody(tmp_path: Path) -> None:
+    """An EHR that is away for over a minute shows, although every result will still be sent."""
+    time = [datetime.now(UTC)]
+    store = open_store(f"sqlite:///{tmp_path / 'x.sqlite3'}", tmp_path / "b", now=lambda: time[0])
+    scored, waiting = (arrivals.take(store, name).ecg_id for name in "ab")
+    assert store.ecgs.claim(scored, "w", 60)
+    told = [arrivals.delivery("C1"), arrivals.delivery("C2", "lab")]
+    store.ecgs.finish(scored, "w", Outcome(State.SCORED, score=SCORE), told)
+    with TestClient(create_app(store), base_url="http://127.0.0.1") as client:
+        assert client.get("/health/ready").json()["status"] == "ok"
+        time[0] += timedelta(seconds=61)
+        answer = client.get("/health/ready").json()
+        assert answer["overdue"] == {"ecgs": 1, "deliveries": 2}
+        assert answer["status"] == "degraded"
+        assert "ecg_gateway_overdue_deliveries 2.0" in client.get("/metrics").text
+    assert store.ecgs.get(waiting).state is State.RECEIVED
+    store.close()
 
 
 def test_a_disk_at_its_reserve_is_told_before_it_is_full(tmp_path: Path) -> None:
