@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -14,6 +19,7 @@ from gateway.hl7.inbox import CONFLICT, Inbox
 from gateway.hl7.peers import Peer
 from gateway.hl7.reading import read
 from gateway.intake import Intake
+from gateway.store import open_store
 
 HERE = "127.0.0.1"
 
@@ -93,6 +99,36 @@ def test_a_message_and_what_it_carries_are_one_commit(inbox, store):
     assert len(commits) == 1
     assert inbox.handle(adt("A1"), HERE).code == "AA"
     assert len(commits) == 2
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from support.hl7 import inbox_on, oru
+from gateway.store import open_store
+
+store = open_store(sys.argv[1], Path(sys.argv[2]))
+inbox_on(store).handle(oru("C1"), "127.0.0.1")
+store.close()
+"""
+
+
+@pytest.mark.parametrize(("name", "rows"), [("intake.after_blob", 0), ("intake.after_commit", 1)])
+def test_killed_in_the_middle_the_sender_may_send_again(tmp_path, name, rows):
+    """A kill -9 leaves the ECG and its message, or neither; the repeat ends as one of each."""
+    url, blobs = f"sqlite:///{tmp_path / 'x.sqlite3'}", tmp_path / "blobs"
+    line = [sys.executable, "-c", KILLED, url, str(blobs)]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+        "ECG_GATEWAY_FAILPOINT": f"{name}:{tmp_path / 'marker'}",
+    }
+    assert subprocess.run(line, env=environment, check=False).returncode == -signal.SIGKILL
+    store = open_store(url, blobs)
+    assert (len(store.ecgs.recent(9)), len(store.messages.recent(9))) == (rows, rows)
+    assert subprocess.run(line, env=environment, check=False).returncode == 0
+    assert (len(store.ecgs.recent(9)), len(store.messages.recent(9))) == (1, 1)
+    store.close()
 
 
 def test_a_crash_before_the_commit_is_healed_by_the_repeat(store):
