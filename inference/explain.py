@@ -254,8 +254,9 @@ def occlusion(scorer: Scorer, tracings: Tracings, lead: int) -> dict[str, float 
     """Draw the page with a header, cover one part after another, and read and score it again.
 
     Gives the change of the score without the header, the leads' labels, the calibration pulses and
-    the line below the traces; and, to show that the test can tell, with the trace of `lead` turned
-    upside down. None where what is left cannot be scored.
+    the line below the traces. To compare with: the change when nothing but the place of the page
+    changes (0.5 mm, so that its pixels are read anew), and with the trace of `lead` upside down.
+    None where what is left cannot be scored.
     """
     style = Style(header=_HEADER, px_per_mm=6)
     laid, paper = lay_out(tracings, style), page(tracings, style)
@@ -266,6 +267,7 @@ def occlusion(scorer: Scorer, tracings: Tracings, lead: int) -> dict[str, float 
         for box in boxes:
             top, bottom, left, right = (max(0, round(mm * style.px_per_mm)) for mm in box)
             changed[name][top:bottom, left:right] = 255
+    changed["page moved 0.5 mm"] = np.roll(paper, style.px_per_mm // 2, (0, 1))
     turned = tracings.leads_mv.copy()
     turned[lead] *= -1
     upside_down = Tracings(turned, tracings.rhythm_mv, tracings.rate_hz)
@@ -419,7 +421,8 @@ def _one(name: str, found: Explained) -> str:
 
 def _shown(found: Explained, names: Sequence[str]) -> str:
     pictures = [
-        f'<figure><img alt="{name}" src="{report.data_url(found.images[name])}"></figure>'
+        f'<figure><img alt="{name}" src="{report.data_url(found.images[name])}">'
+        f"<figcaption>{name}</figcaption></figure>"
         for name in names
     ]
     return f'<div class="charts">{"".join(pictures)}</div>'

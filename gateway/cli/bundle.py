@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 Name = Annotated[str, typer.Argument(help="An installed bundle's name, or a bundle's directory.")]
 Key = Annotated[
     Path | None,
-    typer.Option("--key", help="File of a raw Ed25519 public key that must have signed it."),
+    typer.Option("--key", help="Ed25519 public key (PEM, or 32 raw bytes) that must have signed."),
 ]
 
 
@@ -88,14 +89,15 @@ def build(
 
 def sign(
     name: Name,
-    key: Annotated[Path, typer.Option("--key", help="File of a raw Ed25519 private key.")],
+    key: Annotated[Path, typer.Option("--key", help="Ed25519 private key (PEM, or 32 raw bytes).")],
     config: Config = None,
 ) -> None:
     """Sign a bundle's card."""
     from inference.bundle import sign as sign_it
 
-    sign_it(_path(name, config), key.read_bytes())
-    typer.echo("signed")
+    path = _path(name, config)
+    sign_it(path, _raw(key, _private))
+    typer.echo(f"signed; check it with: bundle verify {path} --key PUBLIC")
 
 
 def install(
@@ -191,7 +193,40 @@ def _bundles_dir(settings: Settings) -> Path:
 
 
 def _read(key: Path | None) -> bytes | None:
-    return None if key is None else key.read_bytes()
+    """Read a trusted public key."""
+    return None if key is None else _raw(key, _public)
+
+
+def _private(pem: bytes) -> bytes:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    held = load_pem_private_key(pem, None)
+    return held.private_bytes_raw() if isinstance(held, Ed25519PrivateKey) else b""
+
+
+def _public(pem: bytes) -> bytes:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    held = load_pem_public_key(pem)
+    return held.public_bytes_raw() if isinstance(held, Ed25519PublicKey) else b""
+
+
+def _raw(key: Path, of_pem: Callable[[bytes], bytes]) -> bytes:
+    """Give an Ed25519 key's 32 bytes (RFC 8032) of a file that holds them, or a PEM of them.
+
+    Raises:
+        typer.Exit: it holds no such key.
+    """
+    try:
+        held = key.read_bytes()
+        raw = of_pem(held) if held.startswith(b"-----") else held
+    except (OSError, ValueError, TypeError) as error:
+        fail(f"--key {key}: {getattr(error, 'strerror', None) or 'not a key without password'}", 2)
+    if len(raw) != 32:
+        fail(f"--key {key}: an Ed25519 key of 32 bytes, or a PEM of one, is needed", 2)
+    return raw
 
 
 def _short(value: object) -> str:

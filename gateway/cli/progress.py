@@ -25,11 +25,14 @@ class Ticker:
         if what != self.what:
             self.what, self.began_s, self.told_s = what, now, now
         spent = now - self.began_s
-        if done >= total:
-            self._say(f"{what}: {total}, {span(spent)}")
+        if done == 0:
+            self._say(f"{what} ...", ends=False)
+        elif done >= total:
+            count = f" {total}," if total > 1 else ""
+            self._say(f"{what}:{count} took {span(spent)}")
         elif now - self.told_s >= (0.2 if self.moves else _EVERY_S):
             self.told_s = now
-            left = span(spent / done * (total - done)) if done else "?"
+            left = span(spent / done * (total - done))
             self._say(f"{what}: {done} of {total}, {left} left", ends=False)
 
     def train(self, p: Progress) -> None:

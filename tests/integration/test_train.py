@@ -2,7 +2,11 @@
 
 import csv
 import json
-from dataclasses import dataclass, replace
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,57 +15,27 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("torchvision")
 
 from PIL import Image  # noqa: E402
+from support.servers import free_port  # noqa: E402
+from support.training import SMALL, Simulated, small_plan  # noqa: E402
 
+from inference import ablate, processes  # noqa: E402
 from inference.augment import NONE, AugmentConfig  # noqa: E402
 from inference.bundle import open_bundle  # noqa: E402
-from inference.develop import DevelopConfig, develop  # noqa: E402
+from inference.cohort import Case  # noqa: E402
+from inference.develop import DevelopConfig, assign, develop  # noqa: E402
 from inference.errors import CohortError  # noqa: E402
 from inference.evaluate import EvaluateConfig, evaluate  # noqa: E402
-from inference.examples import Drawn, Examples  # noqa: E402
-from inference.network import NetworkConfig  # noqa: E402
-from inference.preprocess import Recipe  # noqa: E402
+from inference.examples import Examples  # noqa: E402
 from inference.recalibrate import RecalibrateConfig, recalibrate  # noqa: E402
 from inference.render import page  # noqa: E402
 from inference.score import Scorer  # noqa: E402
 from inference.simulate import simulate  # noqa: E402
-from inference.tracings import cut  # noqa: E402
-from inference.train import Order, Plan, Run, TrainConfig  # noqa: E402
-
-SMALL = TrainConfig(
-    epochs=2,
-    batch=4,
-    workers=0,
-    threads=1,
-    bf16=False,
-    network=NetworkConfig(32, 64),
-    recipe=Recipe(input_height=32, input_width=64),
-)
-
-
-@dataclass(frozen=True)
-class Simulated:
-    """A source of one simulated ECG, with one unknown and one known auxiliary target each."""
-
-    number: int
-
-    @property
-    def key(self):
-        return str(self.number)
-
-    @property
-    def label(self):
-        return self.number % 2
-
-    def draw(self, config, rng):
-        kind = "stemi-anterior" if self.label else "normal"
-        tracings = cut(simulate(kind, self.number, rate_hz=250.0))
-        classes = np.array([self.label, np.nan], np.float32)
-        return Drawn(tracings, float(self.label), classes, np.array([0.5], np.float32))
+from inference.train import Order, Plan, Run  # noqa: E402
 
 
 @pytest.fixture(scope="module")
 def plan():
-    return Plan([Simulated(n) for n in range(12)], [Simulated(n) for n in range(20, 26)], 2, 1)
+    return small_plan()
 
 
 def weights(run):
@@ -144,6 +118,49 @@ def test_examples_are_drawn_anew_each_epoch_but_repeatably():
     assert torch.equal(still[0, 0][0], still[1, 0][0])
 
 
+def test_two_processes_share_a_run_and_one_writes(tmp_path):
+    """As `torchrun` starts them, over gloo: the same weights in both, one set of files."""
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-m", "support.training", str(tmp_path / "run")],
+            cwd=Path(__file__).parents[1],
+            env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    first, second = (json.loads(each.communicate(timeout=240)[0]) for each in both)
+    assert first["weights"] == second["weights"]
+    assert first["told"] == [3, 6]
+    assert second["told"] == []
+    assert len((tmp_path / "run" / "log.jsonl").read_text().splitlines()) == 2
+    resumed = Run(SMALL, small_plan(), tmp_path / "run")
+    assert resumed.resume()
+    assert resumed.step == 6
+
+
+def test_processes_take_equal_shares_of_each_batch(monkeypatch):
+    """Two processes: their shares of a batch are the batch that one would take."""
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    shares = []
+    for rank in range(2):
+        monkeypatch.setattr(processes, "rank", lambda rank=rank: rank)
+        shares.append([place for batch in Order(10, 4, 1, seed=5) for _, place in batch])
+    monkeypatch.undo()
+    whole = [place for batch in Order(10, 4, 1, seed=5) for _, place in batch]
+    assert [len(share) for share in shares] == [4, 4]
+    assert sorted(shares[0] + shares[1]) == sorted(whole)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(plan, tmp_path, monkeypatch):
+    """Four ECGs for three processes: they would wait for one another for ever."""
+    monkeypatch.setattr(processes, "count", lambda: 3)
+    with pytest.raises(CohortError, match="cannot be shared by 3"):
+        Run(SMALL, plan, tmp_path)
+
+
 def test_fewer_ecgs_than_a_batch_are_refused(tmp_path):
     """Nothing could be trained."""
     with pytest.raises(CohortError, match="batch"):
@@ -167,6 +184,42 @@ def write_cohort(folder, count, extra=""):
         writer.writerow(["path", "label", "patient", "sex", "age"])
         writer.writerows(rows)
     return folder / "cohort.csv"
+
+
+def test_numbered_folds_of_the_table_are_used_as_they_are():
+    """Folds 1 to 10, as PTB-XL has them: the next one after the test fold validates."""
+    cases = [Case(None, 1, f"p{i}", fold=str(i % 10 + 1), row=i) for i in range(20)]
+    uses = assign(cases, DevelopConfig(test_fold=10))
+    assert [uses[9], uses[0], uses[1]] == ["test", "val", "train"]
+    with pytest.raises(CohortError, match="with 0 to test"):
+        assign(cases, DevelopConfig())
+
+
+@pytest.mark.slow
+def test_variants_are_compared_with_the_base_and_trained_once(tmp_path):
+    """Two cells on one split; called again, nothing is trained; other settings are refused."""
+    table = write_cohort(tmp_path, 12)
+    config = ablate.AblateConfig(
+        base=replace(SMALL, epochs=1), axes=["attention"], only=["none"], folds=3, draws=50
+    )
+    told = []
+    run = {"config": config, "progress": told.append}
+    base, without = ablate.ablate(table, tmp_path / "out", **run)
+    assert (base["variant"], base["difference"]) == ("base", None)
+    moved = without["difference"]["auroc"][0]
+    assert moved == pytest.approx(without["metrics"]["auroc"][0] - base["metrics"]["auroc"][0])
+    card = open_bundle(tmp_path / "out" / "attention" / "none" / "bundle").card
+    assert card["network"]["sa_after"] == []
+    assert "AUROC less base" in (tmp_path / "out" / "ablation.html").read_text()
+
+    trained = len(told)
+    assert ablate.ablate(table, tmp_path / "out", **run) == [base, without]
+    assert len(told) == trained
+    other = replace(config, base=replace(config.base, epochs=2))
+    with pytest.raises(CohortError, match=r"other settings \(epochs\)"):
+        ablate.ablate(table, tmp_path / "out", config=other)
+    with pytest.raises(ValueError, match="no variant"):
+        ablate.grid(replace(config, only=["some"]))
 
 
 @pytest.mark.slow

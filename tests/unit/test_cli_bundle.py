@@ -6,6 +6,13 @@ import shutil
 from contextlib import closing
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 from typer.testing import CliRunner
 
 pytest.importorskip("torch")
@@ -100,3 +107,23 @@ def test_show_prints_the_card(site):
     """As it is on disk."""
     text = invoke("bundle", "show", tiny_bundle(), "--config", site[0])
     assert text == (tiny_bundle() / "card.toml").read_text()
+
+
+def test_a_bundle_is_signed_and_checked_with_openssl_keys(site, tmp_path):
+    """PEM keys, as `openssl genpkey -algorithm ed25519` writes them; a wrong one is refused."""
+    private, other = (ed25519.Ed25519PrivateKey.generate() for _ in range(2))
+    (tmp_path / "site.pem").write_bytes(
+        private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+    for name, key in (("site.pub", private), ("other.pub", other)):
+        public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        (tmp_path / name).write_bytes(public)
+    signed = tmp_path / "signed"
+    shutil.copytree(tiny_bundle(), signed)
+    invoke("bundle", "sign", signed, "--key", tmp_path / "site.pem")
+    check = ("bundle", "verify", signed, "--no-run", "--config", site[0], "--key")
+    assert "✓" in invoke(*check, tmp_path / "site.pub")
+    with pytest.raises(BundleError, match="not by the trusted key"):
+        invoke(*check, tmp_path / "other.pub")
+    assert "Ed25519 key" in invoke(*check, site[0], status=2)
+    assert "No such file" in invoke(*check, tmp_path / "none.pub", status=2)
