@@ -1,6 +1,7 @@
 """Model time at batch 1 and 8 for each runtime against eager fp32 torch, and file to score.
 
-Usage: python benchmarks/scoring.py [BUNDLE] [FILE ...]; prints a Markdown table with ratios.
+Usage: python benchmarks/scoring.py [BUNDLE] [FILE ...]; prints a Markdown table with ratios, and
+one with the share of the machine's peak: what a large 1x1 convolution reaches in that precision.
 """
 
 from __future__ import annotations
@@ -13,13 +14,16 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
+import openvino as ov
+from openvino import opset13 as ops
 
 from inference.bundle import SHIPPED, open_bundle
 from inference.errors import RuntimeMissing
-from inference.runtime import RUNTIMES, load
+from inference.runtime import RUNTIMES, graph, load
 from inference.score import Scorer
 
 _SECONDS = 3.0
+_SIDE, _CHANNELS = 64, 512  # of the convolution that shows the peak
 
 
 def median_ms(call) -> float:
@@ -31,6 +35,47 @@ def median_ms(call) -> float:
         call()
         taken.append(1000 * (time.perf_counter() - start))
     return statistics.median(taken)
+
+
+def operations(bundle) -> float:
+    """Multiplications and additions for one ECG, from the network's convolutions and its head."""
+    model = graph.build(bundle.weights(), bundle.network)
+    model.reshape([1, 1, bundle.network.height, bundle.network.width])
+    total = 0
+    for op in model.get_ops():
+        if op.get_type_name() in ("Convolution", "MatMul"):
+            kernel = op.input(1).get_shape()  # (out, in, rows, cols) or (out, in)
+            total += np.prod(op.output(0).get_shape()) * np.prod(kernel[1:])
+    return 2.0 * float(total)
+
+
+def peak(precision: str) -> float:
+    """Operations per second of a 1x1 convolution in `fp32`, `bf16` or `int8`."""
+    rng = np.random.default_rng(0)
+    given = ops.parameter([1, _CHANNELS, _SIDE, _SIDE], np.float32)
+    kernel = ops.constant(rng.normal(0, 0.1, (_CHANNELS, _CHANNELS, 1, 1)).astype(np.float32))
+    x, w = given, kernel
+    if precision == "int8":
+        x = ops.fake_quantize(given, *np.float32([0, 1, 0, 1]), 256)
+        w = ops.fake_quantize(kernel, *np.float32([-0.5, 0.5, -0.5, 0.5]), 255)
+    product = ops.convolution(x, w, [1, 1], [0, 0], [0, 0], [1, 1])
+    hint = "bf16" if precision == "bf16" else "f32"
+    options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hint}
+    request = ov.Core().compile_model(ov.Model([product], [given], "peak"), "CPU", options)
+    request = request.create_infer_request()
+    image = rng.random((1, _CHANNELS, _SIDE, _SIDE), np.float32)
+    taken_ms = median_ms(lambda: request.infer({0: image}))
+    return 2.0 * _SIDE**2 * _CHANNELS**2 / (taken_ms / 1000)
+
+
+def shares(times: dict[str, dict[int, float]], needed: float) -> None:
+    print(f"\n{needed / 1e9:.2f} GOP an ECG; share of the machine's peak in the same precision\n")
+    print("| runtime | peak GOP/s | batch 1 | batch 8 |")
+    print("|---|---|---|---|")
+    for name, each in times.items():
+        most = peak(name.removeprefix("openvino-").replace("torch", "fp32"))
+        reached = [f"{1000 * needed / each[size] / most:.0%}" for size in (1, 8)]
+        print(f"| {name} | {most / 1e9:.0f} | " + " | ".join(reached) + " |")
 
 
 def runtimes(path: Path) -> None:
@@ -58,6 +103,7 @@ def runtimes(path: Path) -> None:
             ratio = f"{base[size] / each[size]:.1f}x" if base else ""
             cells += [f"{each[size]:.1f}", ratio]
         print(f"| {name} | " + " | ".join(cells) + " |")
+    shares(times, operations(bundle))
 
 
 def files(path: Path, names: list[str]) -> None:
