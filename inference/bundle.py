@@ -174,6 +174,14 @@ def list_bundles(site_dir: Path | None = None) -> list[Path]:
     return list(found.values())
 
 
+def path_of(digest: str, site_dir: Path | None = None) -> Path | None:
+    """Find the installed bundle whose card has this SHA-256; None when there is none."""
+    for path in list_bundles(site_dir):
+        if hashlib.sha256((path / CARD).read_bytes()).hexdigest() == digest:
+            return path
+    return None
+
+
 def recipe_of(digest: str, site_dir: Path | None = None) -> Recipe | None:
     """Find how the bundle of this digest prepares a panel.
 
@@ -182,14 +190,13 @@ def recipe_of(digest: str, site_dir: Path | None = None) -> Recipe | None:
     Returns:
         Its recipe; None when it is not installed, or was made for another version of this library.
     """
-    for path in list_bundles(site_dir):
-        raw = (path / CARD).read_bytes()
-        if hashlib.sha256(raw).hexdigest() == digest:
-            try:
-                return Recipe.from_table(_read_card(raw)["preprocess"])
-            except BundleError:
-                return None
-    return None
+    path = path_of(digest, site_dir)
+    if path is None:
+        return None
+    try:
+        return Recipe.from_table(_read_card((path / CARD).read_bytes())["preprocess"])
+    except BundleError:
+        return None
 
 
 def write_card(path: Path, card: Mapping[str, Any]) -> str:

@@ -1,0 +1,101 @@
+"""`replay`: what was kept gives the same score again, or it is said where it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.arrivals import PATIENT, take
+from typer.testing import CliRunner
+
+from gateway.cli.app import make_app
+from gateway.demo import objects
+from gateway.ecg import Score, State
+from gateway.store import EcgRow, Outcome, Store, open_store
+from inference.bundle import SHIPPED
+from inference.render import png
+from inference.score import Scored, Scorer
+from inference.simulate import simulate
+
+TAKEN = objects.Taken(PATIENT, datetime(2026, 3, 1, 11, 58, tzinfo=UTC))
+FILE = objects.waveform_file(simulate("stemi-anterior", 1), TAKEN).content
+
+
+@pytest.fixture(scope="module")
+def scored() -> Scored:
+    return Scorer.load(SHIPPED / "reference", "openvino-fp32", threads=1).score(FILE)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with closing(open_store(f"sqlite:///{tmp_path / 'gateway.sqlite3'}", tmp_path / "blobs")) as it:
+        yield it
+
+
+def told(scored: Scored) -> Score:
+    """What the worker writes of it."""
+    return Score(
+        probability=scored.probability,
+        threshold=0.5,
+        positive=scored.probability >= 0.5,
+        model=scored.model,
+        version=scored.version,
+        bundle=scored.bundle,
+        runtime=scored.runtime,
+        validated=False,
+    )
+
+
+def kept(store: Store, scored: Scored, score: Score | None = None, **changed) -> EcgRow:
+    """An ECG with its score and evidence; `changed` are images that were kept instead."""
+    ecg_id = take(store, content=FILE).ecg_id
+    images = {
+        name: store.blobs.put(png(pixels))
+        for name, pixels in {**scored.evidence, **changed}.items()
+    }
+    assert store.ecgs.claim(ecg_id, "w", 60)
+    outcome = Outcome(State.SCORED, score=score or told(scored), images=images)
+    assert store.ecgs.finish(ecg_id, "w", outcome, [])
+    return store.ecgs.get(ecg_id)
+
+
+def replayed(tmp_path: Path, ecg_id: str, status: int = 0) -> str:
+    line = ["replay", ecg_id, "--data", str(tmp_path)]
+    result = CliRunner().invoke(make_app(), line, catch_exceptions=False)
+    assert result.exit_code == status, result.output
+    return result.output
+
+
+def test_what_was_kept_gives_the_same_score(tmp_path: Path, store: Store, scored: Scored):
+    """Bundle, runtime, score, category, panel and input are those of then; nothing is written."""
+    row = kept(store, scored)
+    text = replayed(tmp_path, row.id)
+    assert text.count("same") == 6
+    assert "differs" not in text
+    assert f"{scored.probability:.6f}" in text
+    assert PATIENT.family not in text
+    assert store.ecgs.get(row.id) == row
+
+
+def test_what_differs_is_said(tmp_path: Path, store: Store, scored: Scored):
+    """Another score, another category and one other pixel each have their line."""
+    panel = np.array(scored.evidence["panel"])
+    panel[3, 4] ^= 1
+    score = replace(told(scored), probability=0.123456, positive=not told(scored).positive)
+    text = replayed(tmp_path, kept(store, scored, score, panel=panel).id, status=1)
+    wrong = [line.split()[0] for line in text.splitlines() if "differs" in line]
+    assert wrong == ["score", "category", "panel"]
+
+
+def test_what_cannot_be_replayed_says_why(tmp_path: Path, store: Store, scored: Scored):
+    """No such ECG, no score, no such bundle."""
+    assert "there is no ECG" in replayed(tmp_path, "0" * 32, status=1)
+    waiting = take(store, "dicom:9", content=b"another").ecg_id
+    assert "has no score: it is received" in replayed(tmp_path, waiting, status=1)
+    foreign = kept(store, scored, replace(told(scored), bundle="f" * 64))
+    assert "is not installed here" in replayed(tmp_path, foreign.id, status=1)
