@@ -59,6 +59,21 @@ def find_visit(ecg: EcgRow, adt: Adt) -> Visit:
     return Visit(encounter, disagreement(patient, newest.patient), known=True)
 
 
+def doubt(ecg: EcgRow, adt: Adt) -> str:
+    """Say why the newest word of ADT puts an ECG's patient in doubt, as a code; empty if not.
+
+    Raises:
+        StoreUnavailable: the cache cannot be read.
+    """
+    newest = adt.latest(ecg.patient.id, ecg.patient.id_authority)
+    return "" if newest is None else mismatch(disagreement(ecg.patient, newest.patient))
+
+
+def mismatch(field: str) -> str:
+    """Name the disagreement in a field as a reason; empty for none."""
+    return field and f"patient-mismatch-{field}"
+
+
 def disagreement(header: Patient, adt: Patient) -> str:
     """Name the first field in which two descriptions of one patient differ; empty if none does.
 

@@ -30,7 +30,7 @@ from gateway import failpoints
 from gateway.delivery.prepare import ResultSite, Verdict, alerts_live, prepare
 from gateway.ecg import Score, State
 from gateway.errors import BlobLost, OutOfResources, StoreUnavailable
-from gateway.identity import Visit, find_visit
+from gateway.identity import Visit, find_visit, mismatch
 from gateway.store import Blob, EcgRow, NewDelivery, Outcome, Store
 from inference.errors import Undecodable, Unscorable
 from inference.render import png
@@ -250,7 +250,7 @@ def _in_doubt(job: _Job, verdict: Verdict, visit: Visit) -> bool:
 
 
 def _quarantined(visit: Visit) -> _Result:
-    return _Result(Outcome(State.QUARANTINED, f"patient-mismatch-{visit.disagreement}"))
+    return _Result(Outcome(State.QUARANTINED, mismatch(visit.disagreement)))
 
 
 def _told(job: _Job, verdict: Verdict, visit: Visit) -> list[NewDelivery]:

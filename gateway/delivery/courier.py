@@ -2,6 +2,7 @@
 
     claimed ──> an alert past its deadline, or one
        │        that the site files by now ─────────> expired, and filed as a plain result
+       ├──> ADT contradicts its patient by now ──────> dead
        ├──> its bytes are lost ──────────────────────> dead
        └──> sent ──> AA/CA ──────────────────────────> acknowledged
                  ├─> AE/CE ──────────────────────────> rejected (a dead letter)
@@ -39,9 +40,6 @@ from gateway.errors import (
 from gateway.store import Blob, Store
 from gateway.store.rows import DeliveryRow, NewDelivery
 
-Late = Callable[[DeliveryRow], NewDelivery | None]
-"""Gives what a destination is told instead of an alert that must not go; None for nothing."""
-
 log = structlog.get_logger(__name__)
 
 
@@ -66,6 +64,24 @@ class Lease:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What site and ADT, as they are now, say of a delivery that is due.
+
+    Attributes:
+        instead: what is told in place of an alert that must not go as one; None for nothing.
+        alerts: whether alerts go to a destination as alerts.
+        doubt: why its patient is in doubt, as a code; empty when he is not.
+    """
+
+    instead: Callable[[DeliveryRow], NewDelivery | None] = lambda _delivery: None
+    alerts: Callable[[Destination], bool] = lambda _destination: True
+    doubt: Callable[[DeliveryRow], str] = lambda _delivery: ""
+
+
+NO_RULES = Rules()
+
+
 class Courier:
     """Delivers to one destination, one message at a time.
 
@@ -85,8 +101,7 @@ class Courier:
         wait: Callable[[float], object],
         now: Callable[[], datetime],
         poll_s: float = 1.0,
-        late: Late = lambda _delivery: None,
-        alerts: Callable[[Destination], bool] = lambda _destination: True,
+        rules: Rules = NO_RULES,
     ) -> None:
         """Wire a courier; nothing starts before `run`.
 
@@ -98,8 +113,7 @@ class Courier:
             wait: returns when there may be work, or after so many seconds.
             now: the clock, UTC-aware.
             poll_s: the longest wait for work.
-            late: what is told instead of an alert that must not go.
-            alerts: whether the site, as it is now, alerts that destination.
+            rules: what is asked before each attempt.
         """
         self._store = store
         self._destination = destination
@@ -109,8 +123,7 @@ class Courier:
         self._wait = wait
         self._now = now
         self._poll_s = poll_s
-        self._late = late
-        self._alerts = alerts
+        self._rules = rules
         self._failures = 0  # unknown outcomes in a row, of any message
         self._busy: Counter[int] = Counter()  # AR/CR answers by delivery, since this start
         self._log = log.bind(destination=destination.name)
@@ -137,8 +150,12 @@ class Courier:
         if delivery is None:
             return False
         if self._stale(delivery, now):
-            self._store.outbox.expire(delivery.id, self._owner, self._late(delivery))
+            self._store.outbox.expire(delivery.id, self._owner, self._rules.instead(delivery))
             self._log.warning("delivery.expired", delivery=delivery.id, ecg=delivery.ecg_id)
+            return True
+        if doubt := self._rules.doubt(delivery):
+            self._store.outbox.dead(delivery.id, self._owner, doubt)
+            self._log.error("delivery.dead", delivery=delivery.id, ecg=delivery.ecg_id, why=doubt)
             return True
         self._attempt(delivery)
         stop.wait(self._pause_s())
@@ -148,7 +165,7 @@ class Courier:
         """Tell whether it is an alert that must not go out as one."""
         if delivery.expires_at is None:
             return False
-        return now >= delivery.expires_at or not self._alerts(self._destination)
+        return now >= delivery.expires_at or not self._rules.alerts(self._destination)
 
     def _attempt(self, delivery: DeliveryRow) -> None:
         try:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from gateway.delivery.courier import Courier, Late, Lease
+from gateway.delivery.courier import NO_RULES, Courier, Lease, Rules
 from gateway.delivery.destination import Destination
 from gateway.delivery.mllp_sender import MllpSender
 from gateway.store import Store
@@ -36,8 +36,7 @@ class CourierPool:
         lease: Lease,
         poll_s: float = 1.0,
         now: Callable[[], datetime] = utc_now,
-        late: Late = lambda _delivery: None,
-        alerts: Callable[[Destination], bool] = lambda _destination: True,
+        rules: Rules = NO_RULES,
     ) -> None:
         """Wire a pool without couriers.
 
@@ -46,12 +45,10 @@ class CourierPool:
             lease: this process's name and the shortest time that a claim holds.
             poll_s: the longest a courier sleeps when nobody wakes it, in seconds.
             now: the clock, UTC-aware.
-            late: what is told instead of an alert that must not go.
-            alerts: whether the site, as it is now, alerts a destination.
+            rules: what couriers ask before each attempt.
         """
         self._store = store
-        self._late = late
-        self._alerts = alerts
+        self._rules = rules
         self._lease = lease
         self._poll_s = poll_s
         self._now = now
@@ -100,8 +97,7 @@ class CourierPool:
             wait=post.wait,
             now=self._now,
             poll_s=self._poll_s,
-            late=self._late,
-            alerts=self._alerts,
+            rules=self._rules,
         )
 
     def _end(self, posts: list[_Post], timeout_s: float) -> None:

@@ -8,7 +8,8 @@ from functools import partial
 import structlog
 
 from config.site import Site
-from gateway.delivery.courier import Lease
+from gateway import identity
+from gateway.delivery.courier import Lease, Rules
 from gateway.delivery.destination import Destination
 from gateway.delivery.pool import CourierPool, utc_now
 from gateway.delivery.prepare import prepare_late
@@ -40,8 +41,11 @@ def deliver(role: Role) -> None:
         role.store,
         lease=Lease(make_owner(role.name), told.lease_s),
         poll_s=told.poll_s,
-        late=partial(late, role),
-        alerts=lambda destination: alerts(role.site.site, destination),
+        rules=Rules(
+            instead=partial(late, role),
+            alerts=lambda destination: alerts(role.site.site, destination),
+            doubt=partial(doubt, role),
+        ),
     )
     role.closing.callback(pool.stop, STOP_S)
     role.store.outbox.free_dead(is_dead)  # what our predecessor held when it was killed
@@ -94,3 +98,10 @@ def late(role: Role, delivery: DeliveryRow) -> NewDelivery | None:
         keep=partial(role.store.blobs.put, into_reserve=True),
         now=utc_now(),
     )
+
+
+def doubt(role: Role, delivery: DeliveryRow) -> str:
+    """Say why ADT, as it is now, contradicts the patient that a waiting message names."""
+    version, site = role.site.current
+    ecg = result_site(site, version).completed(role.store.ecgs.get(delivery.ecg_id))
+    return identity.doubt(ecg, role.store.encounters)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from support.arrivals import SCORE, delivery, take
+from support.arrivals import PATIENT, SCORE, delivery, take
 from support.processes import wait_for
 
 from config.documents import document_of, parse_site
 from config.loader import load_settings
 from config.site import Site
-from gateway.ecg import DeliveryState, State
+from gateway.ecg import DeliveryState, Encounter, State
 from gateway.roles.deliver import bury, deliver
 from gateway.roles.process import Role
 from gateway.roles.site_watch import SiteWatch
@@ -63,7 +65,8 @@ def running(role: Role) -> Iterator[Role]:
 
 def save(store: Store, *names: str, mode: str = "shadow", live: str = "") -> Site:
     """Put a site with these test destinations, and perhaps a live one, in force."""
-    text = "".join(DESTINATION.format(name=name, test="true") for name in names)
+    text = '[[hl7_peers]]\nname = "ADT"\n'
+    text += "".join(DESTINATION.format(name=name, test="true") for name in names)
     text += DESTINATION.format(name=live, test="false") if live else ""
     site = parse_site(f'{text}[model]\nmode = "{mode}"\n', "test")
     store.site.save(document_of(site), who="t", note="", expected=None)
@@ -138,6 +141,17 @@ def test_a_mode_that_tells_less_stops_what_waits(role: Role, mode: str, stopped:
     letters = {letter.destination: letter.last_error for letter in store.deliveries.dead_letters(9)}
     assert letters == dict.fromkeys(stopped, f"mode-{mode}")
     assert all(store.deliveries.resend(waiting[name]) for name in stopped)
+
+
+def test_adt_that_contradicts_a_waiting_result_holds_it(running: Role):
+    """While the EHR was away ADT corrected the patient: the old name is not sent any more."""
+    store = running.store
+    lab = queue(store, "lab")
+    wait_for(lambda: store.deliveries.get(lab).attempts >= 1, "an attempt")
+    other = replace(PATIENT, family="Other")
+    store.encounters.put(PATIENT.id, "", Encounter("V1"), datetime.now(UTC), other)
+    row = wait_for(lambda: dead(store, lab), "the dead letter")
+    assert row.last_error == "patient-mismatch-family"
 
 
 def test_switching_off_stops_the_couriers(running: Role):

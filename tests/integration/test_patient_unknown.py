@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.arrivals import take
-from support.ehr import SCORE
 from support.hl7 import adt, inbox_on, store_in
+from support.scorers import FakeScorer, Scored
 
 from gateway.delivery.destination import Destination
 from gateway.delivery.prepare import ResultSite
@@ -26,35 +25,19 @@ JANE = Patient("P100", "HOSP", "MR", "DOE", "JANE", "Q", "19500102", "F")
 EHR = Destination("ehr", "127.0.0.1", 1)
 LIVE = ResultSite(1, Mode.LIVE, Sender("ECG-GATEWAY", "HOSPITAL"), (EHR,), 3600.0)
 HERE = "127.0.0.1"
+POSITIVE = Scored(probability=0.9, validated=True)
 
 
-@dataclass
-class Scored:
-    """What a validated model says."""
+class Interrupted(FakeScorer):
+    """Does something before it answers."""
 
-    probability: float = 0.9
-    threshold: float = 0.5
-    model: str = SCORE.model
-    version: str = SCORE.version
-    bundle: str = SCORE.bundle
-    runtime: str = SCORE.runtime
-    validated: bool = True
+    def __init__(self, answer: Scored, meanwhile: Callable[[], object]) -> None:
+        super().__init__(answer)
+        self._meanwhile = meanwhile
 
-    def __post_init__(self) -> None:
-        self.images: dict[str, Any] = {}
-        self.guard: dict[str, Any] = {}
-        self.timings_ms: dict[str, float] = {}
-
-
-class Model:
-    """Says the same of every ECG; what it is told to do meanwhile is done first."""
-
-    def __init__(self, scored: Scored, meanwhile: Any = lambda: None) -> None:
-        self._scored, self._meanwhile = scored, meanwhile
-
-    def score(self, _content: bytes, _media_type: str) -> Scored:
+    def score(self, content: bytes, media_type: str) -> Scored:
         self._meanwhile()
-        return self._scored
+        return super().score(content, media_type)
 
 
 @pytest.fixture
@@ -63,11 +46,13 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield opened
 
 
-def score(store: Store, ecg_id: str, site: ResultSite = LIVE, model: Model | None = None) -> EcgRow:
+def score(
+    store: Store, ecg_id: str, site: ResultSite = LIVE, model: FakeScorer | None = None
+) -> EcgRow:
     score_one(
         ecg_id,
         store=store,
-        scorer=model or Model(Scored()),
+        scorer=model or FakeScorer(POSITIVE),
         site=Terms(site, validated=True),
         owner="w",
         lease_s=60,
@@ -128,7 +113,7 @@ def test_a_conflict_is_not_released_by_adt(store: Store):
 def test_adt_that_comes_while_the_ecg_is_scored_is_not_missed(store: Store):
     """The worker asked before ADT spoke and finished after: it looks again."""
     ecg_id = arrive(store)
-    meanwhile = Model(Scored(), lambda: inbox_on(store).handle(adt(), HERE))
+    meanwhile = Interrupted(POSITIVE, lambda: inbox_on(store).handle(adt(), HERE))
     assert score(store, ecg_id, model=meanwhile).state is State.RECEIVED
     assert score(store, ecg_id).state is State.SCORED
 
@@ -136,11 +121,11 @@ def test_adt_that_comes_while_the_ecg_is_scored_is_not_missed(store: Store):
 @pytest.mark.parametrize(
     ("site", "scored", "age"),
     [
-        (LIVE, Scored(probability=0.1), timedelta(0)),
-        (LIVE, Scored(), timedelta(hours=2)),
-        (replace(LIVE, mode=Mode.CANARY), Scored(), timedelta(0)),
-        (LIVE, Scored(validated=False), timedelta(0)),
-        (replace(LIVE, require_admission=False), Scored(), timedelta(0)),
+        (LIVE, replace(POSITIVE, probability=0.1), timedelta(0)),
+        (LIVE, POSITIVE, timedelta(hours=2)),
+        (replace(LIVE, mode=Mode.CANARY), POSITIVE, timedelta(0)),
+        (LIVE, replace(POSITIVE, validated=False), timedelta(0)),
+        (replace(LIVE, require_admission=False), POSITIVE, timedelta(0)),
     ],
     ids=["negative", "late", "canary", "unvalidated", "not required"],
 )
@@ -149,7 +134,7 @@ def test_what_is_no_live_alert_does_not_wait(
 ):
     """Only what would interrupt somebody needs a second witness of who the patient is."""
     ecg_id = arrive(store, taken_at=NOW - age)
-    assert score(store, ecg_id, site, Model(scored)).state is State.SCORED
+    assert score(store, ecg_id, site, FakeScorer(scored)).state is State.SCORED
 
 
 def test_nobody_is_alerted_of_nobody(store: Store):

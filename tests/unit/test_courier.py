@@ -10,7 +10,7 @@ from support.ehr import add_result, destination, new_store, site
 from support.stores import lose
 
 from gateway.delivery.answers import judge
-from gateway.delivery.courier import Courier, Lease
+from gateway.delivery.courier import Courier, Lease, Rules
 from gateway.delivery.prepare import prepare_late
 from gateway.ecg import DeliveryState, State
 from gateway.errors import NoAcknowledgement, PeerBusy, PeerUnreachable, Rejected
@@ -195,7 +195,7 @@ def test_a_stale_alert_is_filed_as_late(store, clock):
     where = site(EHR, deadline_s=60.0)
     ecg_id = add_result(store, 1, where)
     wire = FakeWire(PeerUnreachable("the EHR is down"))
-    courier = make(store, wire, clock, late=partial(instead, store, where, clock))
+    courier = make(store, wire, clock, rules=Rules(partial(instead, store, where, clock)))
     drain(courier, clock, steps=1)
     clock.move(61)
     drain(courier, clock)
@@ -214,9 +214,9 @@ def test_an_alert_is_filed_where_the_site_alerts_no_more(store, clock):
     ehr = destination(1, test=False)
     ecg_id = add_result(store, 1, site(ehr, mode=Mode.LIVE), validated=True)
     canary = site(ehr, mode=Mode.CANARY)
-    late = partial(instead, store, canary, clock)
+    rules = Rules(partial(instead, store, canary, clock), alerts=lambda _destination: False)
     wire = FakeWire()
-    courier = make(store, wire, clock, ehr, late=late, alerts=lambda _destination: False)
+    courier = make(store, wire, clock, ehr, rules=rules)
     drain(courier, clock)
     alert, filed = store.deliveries.of_ecg(ecg_id)
     assert (alert.kind, alert.state) == ("alert", DeliveryState.EXPIRED)
@@ -225,11 +225,30 @@ def test_an_alert_is_filed_where_the_site_alerts_no_more(store, clock):
     assert b"|file^" in wire.sent[0][1]
 
 
+def test_what_adt_contradicts_while_it_waits_is_not_sent(store, clock):
+    """A patient who came into doubt since is not told of; another patient's result goes out."""
+    doubtful = add_result(store, 1, site(EHR))
+    sure = add_result(store, 2, site(EHR))
+    doubts = {doubtful: "patient-mismatch-family", sure: ""}
+    wire = FakeWire()
+    rules = Rules(doubt=lambda delivery: doubts[delivery.ecg_id])
+    courier = make(store, wire, clock, rules=rules)
+    drain(courier, clock)
+    assert states(store, doubtful, sure) == [DeliveryState.DEAD, DeliveryState.ACKNOWLEDGED]
+    (letter,) = store.deliveries.dead_letters(10)
+    assert letter.last_error == "patient-mismatch-family"
+    assert len(wire.sent) == 1
+    doubts[doubtful] = ""
+    assert store.deliveries.resend(letter.id)
+    drain(courier, clock)
+    assert states(store, doubtful) == [DeliveryState.ACKNOWLEDGED]
+
+
 def test_a_site_that_tells_nobody_any_more_keeps_a_stale_alert(store, clock):
     """What policy no longer sends stays with the person who looks at expired alerts."""
     ecg_id = add_result(store, 1, site(EHR, deadline_s=60.0))
     silent = site(EHR, deadline_s=60.0, mode=Mode.OFF)
-    courier = make(store, FakeWire(), clock, late=partial(instead, store, silent, clock))
+    courier = make(store, FakeWire(), clock, rules=Rules(partial(instead, store, silent, clock)))
     clock.move(61)
     drain(courier, clock)
     assert states(store, ecg_id) == [DeliveryState.EXPIRED]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.arrivals import PATIENT, take
 
 from gateway.ecg import Encounter, Patient
-from gateway.identity import Visit, disagreement, find_visit
+from gateway.identity import Visit, disagreement, doubt, find_visit
 from gateway.store import Store, open_store
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -90,6 +90,17 @@ def test_time_without_zone_and_unknown_time(store: Store):
         ecg = store.ecgs.get(take(store, identity, acquired_at=moment).ecg_id)
         found = find_visit(ecg, store.encounters).encounter
         assert (found.visit_number if found else None) == number
+
+
+def test_doubt_is_the_newest_word(store: Store):
+    """What ADT says now counts, as a code without the value; no word is no doubt."""
+    ecg = store.ecgs.get(take(store, acquired_at=NOON).ecg_id)
+    assert doubt(ecg, store.encounters) == ""
+    store.encounters.put("P1", "", Encounter("V1"), NOON, PATIENT)
+    assert doubt(ecg, store.encounters) == ""
+    other = Patient(id="P1", family="Other")
+    store.encounters.put("P1", "", Encounter("V1"), NOON + timedelta(hours=1), other)
+    assert doubt(ecg, store.encounters) == "patient-mismatch-family"
 
 
 def test_patient_unknown_to_adt(store: Store):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 from support.arrivals import PATIENT, take
+from support.scorers import EVIDENCE, FakeScorer, Scored
 from support.stores import lose
 
 from gateway.delivery.destination import Destination
@@ -27,42 +27,6 @@ from inference.errors import Undecodable, Unscorable
 from inference.render import grey_of
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-EVIDENCE = {
-    "panel": np.arange(20, dtype=np.uint8).reshape(4, 5),
-    "input": np.eye(3, dtype=np.uint8),
-}
-
-
-@dataclass
-class Scored:
-    """What a model says."""
-
-    probability: float = 0.6
-    logit: float = 0.4
-    threshold: float = 0.5
-    positive: bool = True
-    model: str = "EIANet"
-    version: str = "0"
-    bundle: str = "b" * 64
-    runtime: str = "openvino-int8"
-    validated: bool = False
-    evidence: dict[str, Any] = field(default_factory=lambda: dict(EVIDENCE))
-    guard: dict[str, Any] = field(default_factory=lambda: {"ink": 0.1})
-    timings_ms: dict[str, float] = field(default_factory=lambda: {"decode": 1.0})
-
-
-class FakeScorer:
-    """Says or raises what it was given, and notes what it was asked."""
-
-    def __init__(self, answer: Scored | Exception) -> None:
-        self.answer = answer
-        self.asked: list[tuple[bytes, str]] = []
-
-    def score(self, content: bytes, media_type: str) -> Scored:
-        self.asked.append((content, media_type))
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
 
 
 @pytest.fixture
