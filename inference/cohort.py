@@ -62,10 +62,11 @@ class Case:
 
     @property
     def age_band(self) -> str:
-        """Give the decade-wide band used in subgroup tables."""
+        """Give the decade of life used in subgroup tables, one band below 40 and one from 80."""
         if self.age is None:
             return ""
-        return next((f"< {top}" for top in (40, 50, 60, 70, 80) if self.age < top), "80 and over")
+        decade = int(self.age // 10) * 10
+        return "0-39" if decade < 40 else "80+" if decade >= 80 else f"{decade}-{decade + 9}"
 
 
 def read_cohort(table: Path) -> list[Case]:

@@ -277,8 +277,10 @@ def _subgroups(results: Mapping[str, Any]) -> str:
         for row in rows
         if row["auroc"][0] is not None
     ]
+    lowest = min((low for _, _, low, _ in shown if low is not None), default=1.0)
+    span = (0.4 if lowest >= 0.4 else 0.0, 1.0)
     whole = results["metrics"]["auroc"][0]
-    drawn = forest("AUROC by subgroup; dashed: the whole cohort", shown, (0.4, 1.0), whole)
+    drawn = forest("AUROC by subgroup; dashed: the whole cohort", shown, span, whole)
     note = '<p class="note">Small subgroups differ by chance: read the intervals.</p>'
     return "<h2>Subgroups</h2>" + table(head, cells) + drawn + note
 

@@ -30,7 +30,7 @@ def test_a_table_is_read_with_its_optional_columns(tmp_path):
         1,
         "F",
         61.0,
-        "< 70",
+        "60-69",
     )
     assert (two.age, two.age_band, two.row) == (None, "", 3)
 
