@@ -4,8 +4,15 @@ import numpy as np
 import pytest
 
 from inference import guard
+from inference.bundle import SHIPPED, open_bundle
 from inference.embedding import EMBEDDING, Embedding, fit
 from inference.errors import BundleError, Unscorable
+from inference.preprocess import preprocess
+from inference.render import panel
+from inference.runtime import load
+from inference.score import Scorer
+from inference.simulate import KINDS, simulate
+from inference.tracings import cut
 
 
 def drawn(count, seed=0):
@@ -82,3 +89,18 @@ def test_the_file_gives_back_what_was_fitted_and_a_damaged_one_is_named(tmp_path
     (tmp_path / EMBEDDING).write_bytes((tmp_path / EMBEDDING).read_bytes()[:-5])
     with pytest.raises(BundleError, match="embedding"):
         Embedding.read(tmp_path)
+
+
+def test_the_shipped_bundle_knows_an_ecg_from_noise():
+    """Each simulated kind lies within its bound; grey noise in the place of a panel does not."""
+    bundle = open_bundle(SHIPPED / "reference")
+    if not bundle.embedded:
+        pytest.skip("this reference bundle was built before the embedding distance")
+    scorer = Scorer(bundle, load(bundle, threads=1))
+    for kind in KINDS:
+        drawn = panel(cut(simulate(kind, 7)))
+        _, seen = scorer.infer(preprocess(drawn, bundle.recipe).input)
+        assert seen["embedding"] <= seen["embedding_bound"]
+    noise = np.random.default_rng(0).integers(0, 256, (500, 1000)).astype(np.uint8)
+    with pytest.raises(Unscorable, match="features"):
+        scorer.infer(preprocess(noise, bundle.recipe).input)
