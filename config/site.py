@@ -57,12 +57,16 @@ def _charset(value: str) -> str:
     return value
 
 
+Mode = Literal["off", "shadow", "canary", "live"]
+
+
 class DicomPeer(Part):
     """A cart or system that may open associations; no addresses means any address."""
 
     name: Name
     ae_title: AeTitle
     addresses: tuple[Network, ...] = ()
+    mode: Mode = "live"
 
 
 class Hl7Peer(Part):
@@ -73,6 +77,7 @@ class Hl7Peer(Part):
     sending_facility: str = ""
     addresses: tuple[Network, ...] = ()
     charset: Annotated[str, AfterValidator(_charset)] = ""
+    mode: Mode = "live"
 
 
 class Destination(Part):
@@ -106,7 +111,7 @@ class Model(Part):
     """The active bundle and how far its results go."""
 
     bundle: Name = "reference"
-    mode: Literal["off", "shadow", "canary", "live"] = "shadow"
+    mode: Mode = "shadow"
 
 
 class Site(Part):

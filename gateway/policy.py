@@ -22,7 +22,7 @@ from gateway.clock import moment
 
 
 class Mode(StrEnum):
-    """How far the results of the active bundle go."""
+    """How far results go, from nowhere to everywhere."""
 
     OFF = "off"
     SHADOW = "shadow"
@@ -53,7 +53,7 @@ class Policy:
 
     Attributes:
         version: version of the site configuration these values come from.
-        mode: how far the active bundle's results go.
+        mode: how far the active bundle's results go for the ECG's source.
         targets: the configured destinations.
         deadline_s: age in seconds at which a positive score is no longer an alert.
         unscorable_results: whether destinations are told of ECGs that could not be scored.
@@ -141,6 +141,11 @@ def decide(finding: Finding, policy: Policy, now: datetime) -> list[Tell]:
         for target in policy.targets
         if (genuine or target.test) and reaches(policy.mode, test=target.test)
     ]
+
+
+def least(*modes: Mode) -> Mode:
+    """Give the mode in which results go least far."""
+    return min(modes, key=list(Mode).index)
 
 
 def reaches(mode: Mode, *, test: bool) -> bool:

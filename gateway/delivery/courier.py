@@ -1,8 +1,8 @@
 """One ordered courier per destination: claim, send, note what came of it, go on.
 
-    claimed ──> an alert past its deadline, or one
-       │        that the site files by now ─────────> expired, and filed as a plain result
-       ├──> ADT contradicts its patient by now ──────> dead
+    claimed ──> site or ADT forbids it by now ──────> dead
+       ├──> an alert past its deadline, or one
+       │    that the site files by now ─────────────> expired, and filed as a plain result
        ├──> its bytes are lost ──────────────────────> dead
        └──> sent ──> AA/CA ──────────────────────────> acknowledged
                  ├─> AE/CE ──────────────────────────> rejected (a dead letter)
@@ -70,13 +70,13 @@ class Rules:
 
     Attributes:
         instead: what is told in place of an alert that must not go as one; None for nothing.
-        alerts: whether alerts go to a destination as alerts.
-        doubt: why its patient is in doubt, as a code; empty when he is not.
+        alerts: whether it may go to that destination as an alert.
+        objection: why it must not go there at all, as a code; empty when it may.
     """
 
     instead: Callable[[DeliveryRow], NewDelivery | None] = lambda _delivery: None
-    alerts: Callable[[Destination], bool] = lambda _destination: True
-    doubt: Callable[[DeliveryRow], str] = lambda _delivery: ""
+    alerts: Callable[[DeliveryRow, Destination], bool] = lambda _delivery, _destination: True
+    objection: Callable[[DeliveryRow, Destination], str] = lambda _delivery, _destination: ""
 
 
 NO_RULES = Rules()
@@ -149,13 +149,13 @@ class Courier:
         )
         if delivery is None:
             return False
+        if why := self._rules.objection(delivery, self._destination):
+            self._store.outbox.dead(delivery.id, self._owner, why)
+            self._log.error("delivery.dead", delivery=delivery.id, ecg=delivery.ecg_id, why=why)
+            return True
         if self._stale(delivery, now):
             self._store.outbox.expire(delivery.id, self._owner, self._rules.instead(delivery))
             self._log.warning("delivery.expired", delivery=delivery.id, ecg=delivery.ecg_id)
-            return True
-        if doubt := self._rules.doubt(delivery):
-            self._store.outbox.dead(delivery.id, self._owner, doubt)
-            self._log.error("delivery.dead", delivery=delivery.id, ecg=delivery.ecg_id, why=doubt)
             return True
         self._attempt(delivery)
         stop.wait(self._pause_s())
@@ -165,7 +165,7 @@ class Courier:
         """Tell whether it is an alert that must not go out as one."""
         if delivery.expires_at is None:
             return False
-        return now >= delivery.expires_at or not self._rules.alerts(self._destination)
+        return now >= delivery.expires_at or not self._rules.alerts(delivery, self._destination)
 
     def _attempt(self, delivery: DeliveryRow) -> None:
         try:

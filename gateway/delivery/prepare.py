@@ -13,9 +13,9 @@ from datetime import datetime, tzinfo
 
 from gateway.clock import moment
 from gateway.delivery.destination import Destination
-from gateway.ecg import Encounter, Patient, Score
+from gateway.ecg import Encounter, Patient, Score, Source
 from gateway.hl7 import oru
-from gateway.policy import Finding, Mode, Policy, Target, Tell, decide
+from gateway.policy import Finding, Mode, Policy, Target, Tell, decide, least
 from gateway.store.rows import EcgRow, NewDelivery
 
 
@@ -33,6 +33,7 @@ class ResultSite:
         require_admission: whether ADT must have told of a patient before a live alert names him.
         authority: PID-3.4 of identifiers whose source names no issuer.
         zone: of acquisition times that came without one; None means this machine's.
+        limit: how far results of a source's ECGs go at most.
     """
 
     version: int
@@ -44,6 +45,7 @@ class ResultSite:
     require_admission: bool = True
     authority: str = ""
     zone: tzinfo | None = None
+    limit: Callable[[Source], Mode] = lambda _source: Mode.LIVE
 
     def completed(self, ecg: EcgRow) -> EcgRow:
         """Give an ECG with what its source left to the site: issuer and time zone."""
@@ -54,11 +56,15 @@ class ResultSite:
             taken = moment(taken, ecg.received_at, self.zone).astimezone(self.zone)
         return replace(ecg, patient=patient, acquired_at=taken)
 
-    @property
-    def policy(self) -> Policy:
-        """The part of it that decides."""
+    def mode_of(self, source: Source) -> Mode:
+        """Give how far results of a source's ECGs go: as the site's mode, or less."""
+        return least(self.mode, self.limit(source))
+
+    def policy(self, source: Source) -> Policy:
+        """Give the part of it that decides on a source's ECGs."""
         targets = tuple(Target(item.name, item.test) for item in self.destinations)
-        return Policy(self.version, self.mode, targets, self.deadline_s, self.unscorable_results)
+        mode = self.mode_of(source)
+        return Policy(self.version, mode, targets, self.deadline_s, self.unscorable_results)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +117,7 @@ def prepare(
     ecg = site.completed(ecg)
     by_name = {item.name: item for item in site.destinations}
     prepared = []
-    for tell in decide(_finding(ecg, verdict), site.policy, now):
+    for tell in decide(_finding(ecg, verdict), site.policy(ecg.source), now):
         report = _report(ecg, verdict, encounter, site, by_name[tell.destination], tell, now)
         prepared.append(
             NewDelivery(
@@ -130,7 +136,7 @@ def prepare(
 
 def alerts_live(ecg: EcgRow, verdict: Verdict, site: ResultSite, now: datetime) -> bool:
     """Tell whether policy makes a live alert of it: one that may name no patient in doubt."""
-    tells = decide(_finding(site.completed(ecg), verdict), site.policy, now)
+    tells = decide(_finding(site.completed(ecg), verdict), site.policy(ecg.source), now)
     return any(tell.live and tell.alert for tell in tells)
 
 

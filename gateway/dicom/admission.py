@@ -53,7 +53,13 @@ def judge(
         return CALLING_AE
     if request.called != ae_title.strip():
         return CALLED_AE
-    return next((peer for peer in named if _comes_from(peer, address)), CALLING_ADDRESS)
+    return sender(named, address, request.calling) or CALLING_ADDRESS
+
+
+def sender(peers: Sequence[Peer], address: str, calling: str) -> Peer | None:
+    """Give the configured peer that has a calling AE title and may come from an address."""
+    named = (peer for peer in peers if peer.ae_title.strip() == calling)
+    return next((peer for peer in named if _comes_from(peer, address)), None)
 
 
 def _comes_from(peer: Peer, address: str) -> bool:

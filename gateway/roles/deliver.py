@@ -12,13 +12,14 @@ from gateway import identity
 from gateway.delivery.courier import Lease, Rules
 from gateway.delivery.destination import Destination
 from gateway.delivery.pool import CourierPool, utc_now
-from gateway.delivery.prepare import prepare_late
+from gateway.delivery.prepare import ResultSite, prepare_late
 from gateway.dispatch.owners import is_dead, make_owner
 from gateway.dispatch.wake import Wakeups
 from gateway.errors import StoreUnavailable
+from gateway.policy import interrupts, reaches
 from gateway.roles.process import Role
-from gateway.roles.site_values import alerts, destinations, reached, result_site
-from gateway.store import DeliveryRow, NewDelivery
+from gateway.roles.site_values import destinations, reached, result_site
+from gateway.store import DeliveryRow, EcgRow, NewDelivery
 
 STOP_S = 5.0
 BURY_S = 10.0
@@ -43,8 +44,8 @@ def deliver(role: Role) -> None:
         poll_s=told.poll_s,
         rules=Rules(
             instead=partial(late, role),
-            alerts=lambda destination: alerts(role.site.site, destination),
-            doubt=partial(doubt, role),
+            alerts=partial(alerts, role),
+            objection=partial(objection, role),
         ),
     )
     role.closing.callback(pool.stop, STOP_S)
@@ -90,18 +91,31 @@ def _give_up_others(role: Role, served: tuple[Destination, ...], reason: str, ve
 
 def late(role: Role, delivery: DeliveryRow) -> NewDelivery | None:
     """Give the plain result that takes the place of an alert that must not go any more."""
-    version, site = role.site.current
+    ecg, site = _of(role, delivery)
     return prepare_late(
-        role.store.ecgs.get(delivery.ecg_id),
+        ecg,
         delivery.destination,
-        result_site(site, version),
+        site,
         keep=partial(role.store.blobs.put, into_reserve=True),
         now=utc_now(),
     )
 
 
-def doubt(role: Role, delivery: DeliveryRow) -> str:
-    """Say why ADT, as it is now, contradicts the patient that a waiting message names."""
+def alerts(role: Role, delivery: DeliveryRow, destination: Destination) -> bool:
+    """Tell whether the site, as it is now, alerts a destination on ECGs of that source."""
+    ecg, site = _of(role, delivery)
+    return interrupts(site.mode_of(ecg.source), test=destination.test)
+
+
+def objection(role: Role, delivery: DeliveryRow, destination: Destination) -> str:
+    """Say why site or ADT, as they are now, forbid what waits; empty when they do not."""
+    ecg, site = _of(role, delivery)
+    mode = site.mode_of(ecg.source)
+    if not reaches(mode, test=destination.test):
+        return f"mode-{mode.value}"
+    return identity.doubt(site.completed(ecg), role.store.encounters)
+
+
+def _of(role: Role, delivery: DeliveryRow) -> tuple[EcgRow, ResultSite]:
     version, site = role.site.current
-    ecg = result_site(site, version).completed(role.store.ecgs.get(delivery.ecg_id))
-    return identity.doubt(ecg, role.store.encounters)
+    return role.store.ecgs.get(delivery.ecg_id), result_site(site, version)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from datetime import tzinfo
+from functools import partial
 from zoneinfo import ZoneInfo
 
 from config.site import Site
 from gateway.delivery.destination import Destination
 from gateway.delivery.prepare import ResultSite
+from gateway.dicom import admission
 from gateway.dicom.admission import Peer as DicomPeer
+from gateway.ecg import Source
+from gateway.hl7 import peers
 from gateway.hl7.oru import Sender
 from gateway.hl7.peers import Peer as Hl7Peer
-from gateway.policy import Mode, interrupts, reaches
+from gateway.policy import Mode, reaches
 
 
 def dicom_peers(site: Site) -> tuple[DicomPeer, ...]:
@@ -21,7 +25,7 @@ def dicom_peers(site: Site) -> tuple[DicomPeer, ...]:
 
 def hl7_peers(site: Site) -> tuple[Hl7Peer, ...]:
     """Who may send HL7."""
-    return tuple(Hl7Peer(**peer.model_dump()) for peer in site.hl7_peers)
+    return tuple(Hl7Peer(**peer.model_dump(exclude={"mode"})) for peer in site.hl7_peers)
 
 
 def destinations(site: Site) -> tuple[Destination, ...]:
@@ -35,9 +39,15 @@ def reached(site: Site) -> tuple[Destination, ...]:
     return tuple(item for item in destinations(site) if reaches(mode, test=item.test))
 
 
-def alerts(site: Site, destination: Destination) -> bool:
-    """Whether alerts go there as alerts in the mode that the site is in."""
-    return interrupts(Mode(site.model.mode), test=destination.test)
+def limit(site: Site, source: Source) -> Mode:
+    """How far results of a source's ECGs go at most; one that has left has no limit of its own."""
+    if source.protocol == "dicom":
+        modes = {peer.name: peer.mode for peer in site.dicom_peers}
+        cart = admission.sender(dicom_peers(site), source.address, source.peer)
+        return Mode(modes[cart.name]) if cart else Mode.LIVE
+    modes = {peer.name: peer.mode for peer in site.hl7_peers}
+    engine = peers.sender(hl7_peers(site), source.address, source.peer)
+    return Mode(modes[engine.name]) if engine else Mode.LIVE
 
 
 def result_site(site: Site, version: int) -> ResultSite:
@@ -52,6 +62,7 @@ def result_site(site: Site, version: int) -> ResultSite:
         require_admission=site.alert.require_admission,
         authority=site.identifier_authority,
         zone=zone(site),
+        limit=partial(limit, site),
     )
 
 

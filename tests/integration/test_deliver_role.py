@@ -154,6 +154,18 @@ def test_adt_that_contradicts_a_waiting_result_holds_it(running: Role):
     assert row.last_error == "patient-mismatch-family"
 
 
+def test_a_source_that_is_switched_off_stops_with_what_waits(running: Role):
+    """The couriers go on, but what waits of that cart is held with the reason."""
+    store = running.store
+    lab = queue(store, "lab")
+    wait_for(lambda: store.deliveries.get(lab).attempts >= 1, "an attempt")
+    document = document_of(running.site.site)
+    cart = {"name": "Cart", "ae_title": "CART1", "mode": "off"}
+    store.site.save({**document, "dicom_peers": [cart]}, who="t", note="", expected=None)
+    row = wait_for(lambda: dead(store, lab), "the dead letter")
+    assert row.last_error == "mode-off"
+
+
 def test_switching_off_stops_the_couriers(running: Role):
     """Once mode off is in force nobody tries any more, and on again what is resent is tried."""
     store = running.store

@@ -214,7 +214,7 @@ def test_an_alert_is_filed_where_the_site_alerts_no_more(store, clock):
     ehr = destination(1, test=False)
     ecg_id = add_result(store, 1, site(ehr, mode=Mode.LIVE), validated=True)
     canary = site(ehr, mode=Mode.CANARY)
-    rules = Rules(partial(instead, store, canary, clock), alerts=lambda _destination: False)
+    rules = Rules(partial(instead, store, canary, clock), alerts=lambda *_: False)
     wire = FakeWire()
     courier = make(store, wire, clock, ehr, rules=rules)
     drain(courier, clock)
@@ -231,7 +231,7 @@ def test_what_adt_contradicts_while_it_waits_is_not_sent(store, clock):
     sure = add_result(store, 2, site(EHR))
     doubts = {doubtful: "patient-mismatch-family", sure: ""}
     wire = FakeWire()
-    rules = Rules(doubt=lambda delivery: doubts[delivery.ecg_id])
+    rules = Rules(objection=lambda delivery, _destination: doubts[delivery.ecg_id])
     courier = make(store, wire, clock, rules=rules)
     drain(courier, clock)
     assert states(store, doubtful, sure) == [DeliveryState.DEAD, DeliveryState.ACKNOWLEDGED]

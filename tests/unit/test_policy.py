@@ -12,6 +12,7 @@ from gateway.policy import (
     Target,
     decide,
     interrupts,
+    least,
     reaches,
     stale_at,
 )
@@ -87,6 +88,13 @@ def test_what_a_mode_lets_through_is_what_it_decides(mode, test):
     tells = decide(finding(), policy(mode=mode, targets=(target,)), NOW)
     assert reaches(mode, test=test) == bool(tells)
     assert interrupts(mode, test=test) == any(tell.alert for tell in tells)
+
+
+def test_the_lesser_mode_wins():
+    """Of the modes of site and source the one counts in which results go least far."""
+    assert least(Mode.LIVE, Mode.SHADOW) is least(Mode.SHADOW, Mode.CANARY) is Mode.SHADOW
+    assert least(Mode.OFF, *Mode) is Mode.OFF
+    assert least(Mode.LIVE) is Mode.LIVE
 
 
 def test_off_tells_nobody():

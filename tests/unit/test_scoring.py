@@ -101,6 +101,15 @@ def test_site_threshold_decides(store: Store):
     assert store.deliveries.of_ecg(ecg_id)[0].kind == "result"
 
 
+def test_a_source_that_is_not_live_limits_the_site(store: Store):
+    """In a live site the ECG of a cart in mode off is scored, kept and told to nobody."""
+    site = terms(Mode.LIVE, limit=lambda source: Mode.OFF if source.peer == "CART1" else Mode.LIVE)
+    ecg_id = take(store).ecg_id
+    score(store, ecg_id, Scored(), site=site)
+    assert store.ecgs.get(ecg_id).state is State.SCORED
+    assert store.deliveries.of_ecg(ecg_id) == []
+
+
 def test_the_site_completes_what_the_source_left_out(store: Store):
     """Issuer and time zone that the source did not name are the site's, also against ADT."""
     other = type(PATIENT)(id="P1", id_authority="ELSEWHERE", family="Other")
