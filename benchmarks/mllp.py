@@ -2,7 +2,8 @@
 
 The peer is python-hl7's asyncio server, which parses, answers and keeps nothing. Each server runs
 in a process of its own; the same client opens several connections and sends the same messages, one
-in flight on each. `python benchmarks/mllp.py` takes about half a minute.
+in flight on each. CPU is that of the server's process alone, which says more than the rate does
+where other work keeps the machine busy. `python benchmarks/mllp.py` takes about a minute.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def serve_ours(pipe: Connection, folder: str) -> None:
         refused=store.refusals.add,
     )
     pipe.send(listener.start())
-    pipe.recv()
+    await_end(pipe)
     listener.stop(10.0)
     store.close()
 
@@ -77,28 +78,42 @@ def serve_python_hl7(pipe: Connection, _folder: str) -> None:
     async def run() -> None:
         server = await start_hl7_server(answer, "127.0.0.1", 0, limit=1 << 24)
         pipe.send(server.sockets[0].getsockname()[1])
-        await asyncio.to_thread(pipe.recv)
+        await asyncio.to_thread(await_end, pipe)
         server.close()
 
     asyncio.run(run())
 
 
+def await_end(pipe: Connection) -> None:
+    """Wait for the end of the load and tell the CPU seconds that it took here."""
+    begun = time.process_time()
+    pipe.recv()
+    pipe.send(time.process_time() - begun)
+
+
 @contextmanager
-def server(run: Callable[[Connection, str], None]) -> Iterator[int]:
-    """Run a server in its own process; give its port."""
+def server(run: Callable[[Connection, str], None]) -> Iterator[tuple[int, Callable[[], float]]]:
+    """Run a server in its own process; give its port and what asks for its CPU seconds, once."""
     here, there = multiprocessing.Pipe()
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         process = multiprocessing.get_context("spawn").Process(target=run, args=(there, folder))
         process.start()
+        port = here.recv()
+
+        def cpu_s() -> float:
+            here.send("end")
+            return float(here.recv())
+
         try:
-            yield here.recv()
+            yield port, cpu_s
         finally:
-            here.send("stop")
             process.join()
 
 
-async def load(port: int, template: str, connections: int, seconds: float) -> tuple[float, float]:
-    """Send for some seconds; give messages/s and the median latency in ms."""
+async def load(
+    port: int, template: str, connections: int, seconds: float
+) -> tuple[int, float, float]:
+    """Send for some seconds; give the messages, messages/s and the median latency in ms."""
     latencies: list[float] = []
     end = time.perf_counter() + seconds
 
@@ -117,7 +132,16 @@ async def load(port: int, template: str, connections: int, seconds: float) -> tu
 
     begin = time.perf_counter()
     await asyncio.gather(*(one(number) for number in range(connections)))
-    return len(latencies) / (time.perf_counter() - begin), statistics.median(latencies) * 1e3
+    rate = len(latencies) / (time.perf_counter() - begin)
+    return len(latencies), rate, statistics.median(latencies) * 1e3
+
+
+def measure(serve: Callable[[Connection, str], None], template: str, connections: int,
+            seconds: float) -> tuple[float, float, float]:  # fmt: skip
+    """Give messages/s, the median latency in ms and the server's CPU ms a message."""
+    with server(serve) as (port, cpu_s):
+        count, rate, latency_ms = asyncio.run(load(port, template, connections, seconds))
+        return rate, latency_ms, cpu_s() / count * 1e3
 
 
 def main() -> None:
@@ -127,22 +151,21 @@ def main() -> None:
     arguments = parser.parse_args()
     print(f"python-hl7 {hl7.__version__}, Python {sys.version.split()[0]}, median of rounds\n")
     print("| message | connections | ours/s (durable) | python-hl7/s (kept nothing) | ratio "
-          "| ours ms | python-hl7 ms |")  # fmt: skip
-    print("|---|---|---|---|---|---|---|")
+          "| ours ms | python-hl7 ms | ours CPU ms | python-hl7 CPU ms |")  # fmt: skip
+    print("|---|---|---|---|---|---|---|---|---|")
     for name, template in (("ADT^A01, 0.4 kB", ADT), ("ORU^R01 with 45 kB PDF", ORU)):
         for connections in (1, 8, 32):
-            runs: dict[str, list[tuple[float, float]]] = {"ours": [], "peer": []}
+            runs: dict[str, list[tuple[float, float, float]]] = {"ours": [], "peer": []}
             for _ in range(arguments.rounds):
                 for who, serve in (("ours", serve_ours), ("peer", serve_python_hl7)):
-                    with server(serve) as port:
-                        result = asyncio.run(load(port, template, connections, arguments.seconds))
-                        runs[who].append(result)
-            (ours, ours_ms), (peer, peer_ms) = (
+                    runs[who].append(measure(serve, template, connections, arguments.seconds))
+            (ours, ours_ms, ours_cpu), (peer, peer_ms, peer_cpu) = (
                 [statistics.median(column) for column in zip(*runs[who], strict=True)]
                 for who in ("ours", "peer")
             )
             print(f"| {name} | {connections} | {ours:.0f} | {peer:.0f} | {ours / peer:.2f} "
-                  f"| {ours_ms:.1f} | {peer_ms:.1f} |", flush=True)  # fmt: skip
+                  f"| {ours_ms:.1f} | {peer_ms:.1f} | {ours_cpu:.2f} | {peer_cpu:.2f} |",
+                  flush=True)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -83,7 +83,8 @@ def file(admission: Admission, cache: Encounters) -> None:
         cache.resume(*who, visit)
     known = cache.known(*who, admission.at)
     patient = _completed(admission.patient, known.patient) if known else admission.patient
-    encounter, ended = _visit(admission, known)
+    over = bool(visit) and cache.has_ended(*who, visit)
+    encounter, ended = _visit(admission, known, over=over)
     cache.put(*who, encounter, admission.at, patient, ended=ended)
 
 
@@ -110,20 +111,29 @@ def _identified(pid: Segment | None) -> Patient:
     return patient
 
 
-def _visit(admission: Admission, known: EncounterRow | None) -> tuple[Encounter, bool]:
-    """Give the visit that holds from the event on, and whether there is none, or none any more."""
+def _visit(
+    admission: Admission, known: EncounterRow | None, *, over: bool
+) -> tuple[Encounter, bool]:
+    """Give the visit that holds from the event on, and whether there is none, or none any more.
+
+    Args:
+        admission: what the message says.
+        known: what held before.
+        over: the visit that the message names had ended.
+    """
     said, trigger = admission.encounter, admission.trigger
-    before = (known.encounter, known.ended) if known else (Encounter(), True)
-    numbers = {said.visit_number, before[0].visit_number} - {""}
-    same = len(numbers) < 2
+    before, ended = (known.encounter, known.ended) if known else (Encounter(), True)
+    same = len({said.visit_number, before.visit_number} - {""}) < 2
     cancelled = trigger == "A11" and bool(said.visit_number)
-    if cancelled or trigger in _OF_THE_PERSON or (trigger == "A03" and not same):
-        return before
-    visit = _completed(said, before[0]) if same else said
-    if trigger in {"A03", "A11"} or visit == Encounter():
+    late_word = not same and (trigger == "A03" or (over and trigger not in _BEGINS))
+    if cancelled or late_word or trigger in _OF_THE_PERSON:
+        return before, ended
+    anew = not same or (ended and trigger in {"A01", "A04"})
+    visit = said if anew else _completed(said, before)
+    if visit == Encounter() or trigger in {"A03", "A11"}:
         return visit, True
-    goes_on_ended = same and before[1] and before[0] != Encounter()
-    return visit, goes_on_ended and trigger not in _BEGINS
+    had_ended = over or (same and ended and before != Encounter())
+    return visit, had_ended and trigger not in _BEGINS
 
 
 def _completed(said: _T, known: _T) -> _T:

@@ -30,6 +30,17 @@ _UNTIL = (
     .order_by(encounters.c.at.desc(), encounters.c.id.desc())
     .limit(_LOOK_BACK)
 )
+_OF_VISIT = sa.and_(
+    encounters.c.patient_id == sa.bindparam("who"),
+    encounters.c.authority.in_((sa.bindparam("issuer"), "")),
+    encounters.c.encounter["visit_number"].as_string() == sa.bindparam("visit"),
+)
+_LAST_OF_VISIT = (
+    sa.select(encounters.c.ended)
+    .where(_OF_VISIT)
+    .order_by(encounters.c.at.desc(), encounters.c.id.desc())
+    .limit(1)
+)
 
 
 class Encounters:
@@ -86,16 +97,23 @@ class Encounters:
         """Give the newest word of ADT on a patient, whenever it was."""
         return self._newest(patient_id, authority, _FOR_EVER)
 
+    def has_ended(self, patient_id: str, authority: str, visit_number: str) -> bool:
+        """Tell whether the last word on a visit was its end."""
+        given = _visit(patient_id, authority, visit_number)
+        with self._db.read() as tx:
+            return bool(tx.execute(_LAST_OF_VISIT, given).scalar_one_or_none())
+
     def forget(self, patient_id: str, authority: str, visit_number: str) -> None:
         """Drop a visit that never was."""
         with self._db.write() as tx:
-            tx.execute(sa.delete(encounters).where(*_visit(patient_id, authority, visit_number)))
+            given = _visit(patient_id, authority, visit_number)
+            tx.execute(sa.delete(encounters).where(_OF_VISIT), given)
 
     def resume(self, patient_id: str, authority: str, visit_number: str) -> None:
         """Let a visit go on whose end was a mistake."""
-        change = sa.update(encounters).where(*_visit(patient_id, authority, visit_number))
+        change = sa.update(encounters).where(_OF_VISIT).values(ended=False)
         with self._db.write() as tx:
-            tx.execute(change.values(ended=False))
+            tx.execute(change, _visit(patient_id, authority, visit_number))
 
     def merge(self, retired_id: str, retired_authority: str, into_id: str, authority: str) -> None:
         """Make two records one: what was known of both is known of the second."""
@@ -127,11 +145,9 @@ def _record(patient_id: str, authority: str) -> sa.ColumnElement[bool]:
     )
 
 
-def _visit(
-    patient_id: str, authority: str, visit_number: str
-) -> tuple[sa.ColumnElement[bool], ...]:
-    number = encounters.c.encounter["visit_number"].as_string()
-    return _record(patient_id, authority), number == visit_number
+def _visit(patient_id: str, authority: str, visit_number: str) -> dict[str, str]:
+    """Give the values that `_OF_VISIT` asks for."""
+    return {"who": patient_id, "issuer": authority, "visit": visit_number}
 
 
 def _of_authority(rows: Iterable[EncounterRow], authority: str) -> EncounterRow | None:

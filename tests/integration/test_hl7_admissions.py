@@ -85,10 +85,24 @@ def test_what_comes_after_a_discharge_does_not_reopen_the_visit(tell, store):
 
 
 def test_the_discharge_of_another_visit_ends_nothing(tell, store):
-    """A late word on last month's visit leaves today's alone."""
+    """A late word on last month's visit, known or not, leaves today's alone."""
+    old = "PV1|1|O|OUT^1||||||||||||||||V1"
+    tell("A04", 7, pid(), old)
+    tell("A03", 8, pid(), old)
     tell("A01", 9, pid(), ED)
-    tell("A03", 10, pid(), "PV1|1|O|OUT^1||||||||||||||||V1")
-    assert visit(store, 11).visit_number == "V9"
+    for trigger in ("A08", "A02", "A03"):
+        tell(trigger, 10, pid(), old)
+        assert visit(store, 11).visit_number == "V9"
+    tell("A03", 11, pid(), "PV1|1|O|OUT^1||||||||||||||||V0")
+    assert visit(store, 12).visit_number == "V9"
+
+
+def test_a_visit_without_a_number_takes_nothing_from_the_one_before(tell, store):
+    """An admission after a discharge is another visit, whatever it leaves empty."""
+    tell("A01", 9, pid(), "PV1|1|E|ED^12^A||||77^HOUSE^GREGORY")
+    tell("A03", 10, pid())
+    tell("A01", 11, pid(), "PV1|1|I|WARD^1")
+    assert visit(store, 12) == Encounter("", "I", "WARD^1")
 
 
 def test_a_cancelled_discharge_never_was(tell, store):
