@@ -254,7 +254,7 @@ def html(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> str:
     ]
     line = rows[0]["metrics"]["auroc"][0]
     body = told + report.table(_HEAD, [_cells(row) for row in rows])
-    body += forest("AUROC; dashed: the base", shown, (0.4, 1.0), line)
+    body += report.aurocs("AUROC; dashed: the base", shown, line)
     widest = max((abs(end) for row in moved for end in row[1:] if end is not None), default=0.1)
     span = (-widest, widest)
     body += forest("Difference of AUROC from the base", moved, span, 0.0) if moved else ""

@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image
 
-from inference.charts import chart, forest
+from inference.charts import Estimate, chart, forest
 from inference.forms import U8
 
 _STYLE = """
@@ -277,12 +277,16 @@ def _subgroups(results: Mapping[str, Any]) -> str:
         for row in rows
         if row["auroc"][0] is not None
     ]
-    lowest = min((low for _, _, low, _ in shown if low is not None), default=1.0)
-    span = (0.4 if lowest >= 0.4 else 0.0, 1.0)
     whole = results["metrics"]["auroc"][0]
-    drawn = forest("AUROC by subgroup; dashed: the whole cohort", shown, span, whole)
+    drawn = aurocs("AUROC by subgroup; dashed: the whole cohort", shown, whole)
     note = '<p class="note">Small subgroups differ by chance: read the intervals.</p>'
     return "<h2>Subgroups</h2>" + table(head, cells) + drawn + note
+
+
+def aurocs(title: str, rows: Sequence[Estimate], line: float) -> str:
+    """Draw AUROCs with their intervals, on an axis that begins at 0.4 where that holds all."""
+    lowest = min((low for _, _, low, _ in rows if low is not None), default=1.0)
+    return forest(title, rows, (0.4 if lowest >= 0.4 else 0.0, 1.0), line)
 
 
 def _drop(given: Mapping[str, Mapping[str, Any]] | None) -> str:

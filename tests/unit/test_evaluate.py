@@ -1,0 +1,162 @@
+"""A validation's figures and its report: complete, by hand where that can be, and without PHI."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inference import report
+from inference.architecture import NetworkConfig
+from inference.bundle import Bundle
+from inference.cohort import Case
+from inference.errors import CohortError
+from inference.evaluate import (
+    EvaluateConfig,
+    Outcomes,
+    drop,
+    read_results,
+    strata_of,
+    summarise,
+    with_pictures,
+    with_refused,
+    worst,
+    write,
+)
+from inference.preprocess import Recipe
+
+CARD = {
+    "name": "tried",
+    "version": "3",
+    "threshold": 0.6,
+    "endpoint": {"name": "arrest", "meaning": "cardiac arrest within 24 h"},
+    "validation": {"status": "not validated"},
+}
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    return Bundle(Path("tried"), CARD, "ab" * 32, NetworkConfig(), Recipe())
+
+
+@pytest.fixture(scope="module")
+def outcomes():
+    """Sixty ECGs of forty patients; the score rises with the outcome."""
+    rng = np.random.default_rng(3)
+    labels = (rng.random(60) < 0.4).astype(int)
+    logits = 1.5 * labels - 0.5 + rng.normal(0, 1, 60)
+    cases = [
+        Case(Path(f"{i}.png"), int(y), f"patient-{i % 40}", sex="FM"[i % 2], age=30.0 + i, row=i)
+        for i, y in enumerate(labels)
+    ]
+    return Outcomes(
+        labels=labels,
+        scores=1 / (1 + np.exp(-logits)),
+        logits=logits,
+        groups=np.array([case.patient for case in cases]),
+        strata=strata_of(cases, ["page"] * 60),
+        keys=[case.key for case in cases],
+        cases=cases,
+    )
+
+
+def test_the_report_names_everything_and_nobody(bundle, outcomes, tmp_path):
+    """Each figure that a reader must find, no script, no outside file, no patient."""
+    refused = {Case(Path("x"), 1, "patient-99", row=77): "too-few-leads"}
+    results = summarise(with_refused(outcomes, refused), bundle, EvaluateConfig(draws=50))
+    results["drop"] = drop(results, results)
+    write(results, outcomes, tmp_path)
+    text = (tmp_path / "report.html").read_text()
+    for name in (
+        "not validated",
+        "1, of these 1 with the outcome",
+        "F1 at the threshold",
+        "F1 at 0.5",
+        "F1 of calling every ECG positive",
+        "AUROC",
+        "AUPRC",
+        "Sensitivity",
+        "Specificity",
+        "PPV",
+        "NPV",
+        "false alarms",
+        "At a prevalence of 0.20%",
+        "Alerts a day",
+        "ROC",
+        "Precision-recall",
+        "Calibration",
+        "Decision curve",
+        "sex: F",
+        "40-49",
+        "drop (internal - external)",
+        "TRIPOD+AI",
+    ):
+        assert name in text, name
+    assert "patient-" not in text + (tmp_path / "scores.csv").read_text()
+    assert "<script" not in text
+    assert "http" not in text
+    assert read_results(tmp_path / "results.json")["metrics"] == results["metrics"]
+
+
+def test_alerts_at_the_prevalence_of_the_hospital(bundle, outcomes):
+    """By Bayes' rule from sensitivity and specificity, with an interval around the estimate."""
+    config = EvaluateConfig(prevalence=0.01, ecgs_per_day=200, draws=50)
+    results = summarise(outcomes, bundle, config)
+    sensitivity, specificity = (results["metrics"][n][0] for n in ("sensitivity", "specificity"))
+    real = results["at_real_prevalence"]
+    alerts = 200 * (0.01 * sensitivity + 0.99 * (1 - specificity))
+    assert real["alerts_per_day"] == pytest.approx(alerts)
+    assert real["true_alerts_per_day"] + real["missed_per_day"] == pytest.approx(2)
+    _, low, high = real["intervals"]["alerts_per_day"]
+    assert low < alerts < high
+
+
+def test_the_worst_mistakes_are_mistakes(outcomes):
+    """Misses below the threshold, the lowest score first; then false alarms, the highest first."""
+    places = worst(outcomes, 0.5, count=4)
+    labels, scores = outcomes.labels[places], outcomes.scores[places]
+    assert labels.tolist() == [1, 1, 0, 0]
+    assert scores[0] <= scores[1] < 0.5 <= scores[3] <= scores[2]
+
+
+def test_a_mistake_is_shown_without_its_header(outcomes, tmp_path):
+    """A scanned page is drawn anew of what was read from it."""
+    from dataclasses import replace
+
+    from PIL import Image
+
+    from inference.render import Style, page
+    from inference.simulate import simulate
+
+    header = ("DOE^JANE  ID 4711  F 61 y", "2026-11-25 10:11:12")
+    pixels = page(simulate("normal", 5), Style(header=header, px_per_mm=6))
+    Image.fromarray(pixels).save(tmp_path / "scan.png")
+    case = Case(tmp_path / "scan.png", 1, "p", row=2)
+    one = replace(outcomes, labels=np.array([1]), scores=np.array([0.1]), keys=["row 2"])
+    shown = with_pictures(replace(one, cases=[case]), 0.5).pictures["row 2"]
+    assert shown.shape == (210 * 5, 297 * 5, 3)
+    assert (shown[: 9 * 5] == 255).all()
+    assert not (pixels[: 9 * 6] == 255).all()
+
+
+def test_the_interval_of_a_drop_by_hand():
+    """0.9 (0.85-0.94) and 0.8 (0.7-0.88): 0.1 less hypot(0.05, 0.08), plus hypot(0.04, 0.1)."""
+    inside, outside = (
+        {"metrics": {"auroc": value}} for value in ((0.9, 0.85, 0.94), (0.8, 0.7, 0.88))
+    )
+    found = drop(inside, outside)["auroc"]["difference"]
+    assert found == pytest.approx([0.1, 0.1 - 0.09434, 0.1 + 0.10770], abs=1e-4)
+    undefined = {"metrics": {"auroc": (0.8, None, None)}}
+    assert drop(inside, undefined)["auroc"]["difference"] == [pytest.approx(0.1), None, None]
+
+
+def test_another_file_is_no_internal_result(tmp_path):
+    """`--internal` names the wrong file: said so, before anything is scored."""
+    (tmp_path / "x.json").write_text("{}")
+    with pytest.raises(CohortError, match=r"not the results\.json"):
+        read_results(tmp_path / "x.json")
+
+
+def test_an_undefined_figure_is_a_dash():
+    """One class only: no AUROC, no interval."""
+    assert report.interval([None, None, None]) == "-"
+    assert report.interval([0.5, None, None]) == "0.500"
