@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 import time
@@ -100,10 +101,27 @@ def facts(
             "loss": trained["loss"]["kind"],
             "peak_lr": trained["peak_lr"],
             "batch": trained["batch"],
-            "command": "python -m inference.reference DATA RUN",
+            "command": _command(trained),
+            "start_sha256": _start(trained),
             "auxiliary": ("superclasses and per-lead ST, T, R and S amplitudes; dropped at export"),
         },
     }
+
+
+def _command(trained: dict[str, Any]) -> str:
+    network = trained["network"]
+    start = " --start WEIGHTS" if trained["pretrained"] else ""
+    return (
+        f"python -m inference.reference DATA RUN --epochs {trained['epochs']} "
+        f"--size {network['height']}x{network['width']} --peak-lr {trained['peak_lr']:g}{start}"
+    )
+
+
+def _start(trained: dict[str, Any]) -> str:
+    """Give the digest of the weights that the run started from; empty: from nothing."""
+    if not trained["pretrained"]:
+        return ""
+    return hashlib.sha256(Path(trained["pretrained"]).read_bytes()).hexdigest()
 
 
 def measured(data: Path, bundle: Bundle) -> dict[str, dict[str, float]]:
