@@ -18,7 +18,7 @@ from gateway.cli.app import make_app
 from gateway.ecg import Arrival, MediaType, Patient, Source
 from gateway.errors import StoreUnavailable
 from gateway.store import open_store
-from inference.errors import Undecodable, Unscorable
+from inference.errors import CohortError, Undecodable, Unscorable
 from inference.forms import Picture, Tracings
 from inference.prepare import Prepared
 from inference.preprocess import Steps
@@ -157,7 +157,8 @@ PREPARED = Prepared(
 class FakeScorer:
     """Scores by file content."""
 
-    def score(self, data: bytes, media_type: str = "") -> Scored:
+    def score_file(self, path: Path) -> Scored:
+        data = path.read_bytes()
         if data == b"blank":
             raise Unscorable("blank", "nothing on the page")
         if data == b"garbage":
@@ -220,3 +221,21 @@ def test_images_with_the_same_name_in_two_folders_do_not_overwrite_each_other(
     results = json.loads(invoke("score", *files, "--json", "--save-images", str(out)))
     assert len({image for result in results for image in result["images"]}) == 14
     assert ecg_commands._stem(Path("x.dcm"), out) == "x"
+
+
+def test_what_train_is_told_wrongly_is_said_in_one_sentence(tmp_path: Path):
+    """Size, layers, loss and start are checked before a cohort is read."""
+    pytest.importorskip("torch")
+    pytest.importorskip("torchvision")
+    line = ["train", "--cohort", str(tmp_path / "none.csv"), "--out", str(tmp_path / "run")]
+    for options, said in (
+        (["--size", "big"], "HEIGHTxWIDTH"),
+        (["--sa", "one"], "names layers"),
+        (["--loss", "mse"], "loss is one of"),
+        (["--pretrained", "absent.safetensors"], "no such file"),
+    ):
+        result = CliRunner().invoke(make_app(), [*line, *options])
+        assert result.exit_code == 2
+        assert said in result.output
+    with pytest.raises(CohortError, match="cannot be read"):
+        CliRunner().invoke(make_app(), line, catch_exceptions=False)
