@@ -42,7 +42,7 @@ class MllpOptions:
         idle_timeout_s: seconds without a whole message after which a connection is closed.
         frame_timeout_s: seconds within which a begun frame must end, and an answer be read.
         max_connections: open connections in all.
-        threads: messages handled at a time.
+        threads: messages handled at a time; those that wait for the disk together share a commit.
         reuse_port: other processes listen on the same port.
     """
 
@@ -52,7 +52,7 @@ class MllpOptions:
     idle_timeout_s: float = 3600.0
     frame_timeout_s: float = 30.0
     max_connections: int = 200
-    threads: int = 16
+    threads: int = 32
     reuse_port: bool = False
 
     @property
