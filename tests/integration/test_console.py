@@ -97,11 +97,13 @@ def test_an_unknown_ecg_is_not_found(client: TestClient) -> None:
 
 
 def test_queues_and_refusals(client: TestClient, store: Store, ecg_id: str) -> None:
-    """Queues count per destination; a refusal shows who and why."""
-    store.refusals.add("dicom", "STRANGER", "10.0.0.9", "calling AE title not recognised")
+    """Queues count per destination; a refusal shows who and why, and how often in one row."""
+    for _ in range(37):
+        store.refusals.add("dicom", "STRANGER", "10.0.0.9", "calling AE title not recognised")
     assert "EHR" in client.get("/queues").text
     text = client.get("/refusals").text
-    assert "STRANGER" in text
+    assert text.count("STRANGER") == 1
+    assert "<td>37</td>" in text
     assert "calling AE title not recognised" in text
 
 
