@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -183,23 +184,32 @@ def explain(
     Exit status 1 when a file has no score.
     """
     explaining = _needs_train_extra("inference.explain")
-    found = _explained(files, out, bundle, config, occlude=occlude)
-    other = _explained(list(found), out / "against", against, config) if against else None
-    if other is not None:
-        found = {file: each for file, each in found.items() if file in other}
-    _show_shares(found, explaining.SHARES)
-    named = {file.stem: each for file, each in found.items()}
-    second = {file.stem: each for file, each in other.items()} if other else None
-    page = explaining.html(named, second, (bundle, against)) if named else ""
-    (out / "explain.html").write_text(page)
-    typer.echo(f"report: {out / 'explain.html'}")
+    named = _named(files)
+    found = _explained(named, out, bundle, config, occlude=occlude)
+    other = None
+    if against:
+        other = _explained({n: named[n] for n in found}, out / "against", against, config)
+        found = {name: each for name, each in found.items() if name in other}
+    if found:
+        _show_shares(found, explaining.SHARES)
+        (out / "explain.html").write_text(explaining.html(found, other, (bundle, against)))
+        typer.echo(f"report: {out / 'explain.html'}")
     if len(found) < len(files):
         raise typer.Exit(1)
 
 
+def _named(files: list[Path]) -> dict[str, Path]:
+    """Name each file by its stem; a number tells files of one name apart."""
+    named: dict[str, Path] = {}
+    for file in files:
+        names = itertools.chain([file.stem], (f"{file.stem}-{n}" for n in itertools.count(2)))
+        named[next(name for name in names if name not in named)] = file
+    return named
+
+
 def _explained(
-    files: list[Path], out: Path, bundle: str, config: Path | None, *, occlude: bool = False
-) -> dict[Path, Any]:
+    named: dict[str, Path], out: Path, bundle: str, config: Path | None, *, occlude: bool = False
+) -> dict[str, Any]:
     """Explain and save each file; say why one cannot be."""
     from inference import explain as explaining
     from inference.decode import decode_file
@@ -207,23 +217,23 @@ def _explained(
 
     scorer = _scorer(config, bundle)
     network, ticker, found = explaining.network_of(scorer.bundle), Ticker(), {}
-    for done, file in enumerate(files, start=1):
+    for done, (name, file) in enumerate(named.items(), start=1):
         try:
-            found[file] = explaining.explain(scorer, network, decode_file(file), occlude=occlude)
+            found[name] = explaining.explain(scorer, network, decode_file(file), occlude=occlude)
         except (Undecodable, Unscorable, OSError) as error:
             why = error.strerror if isinstance(error, OSError) else error
             _say(f"{file}: not explained: {why}")
         else:
-            explaining.save(found[file], out / file.stem)
-        ticker("explaining", done, len(files))
+            explaining.save(found[name], out / name)
+        ticker("explaining", done, len(named))
     return found
 
 
-def _show_shares(found: dict[Path, Any], parts: tuple[str, ...]) -> None:
+def _show_shares(found: dict[str, Any], parts: tuple[str, ...]) -> None:
     rows = table("file", "score", *parts, title="Share of saliency by part of the beat")
-    for file, each in found.items():
-        shares = (f"{each.shares[name]:.0%}" for name in parts)
-        rows.add_row(*plain(file.name), f"{each.probability:.3f}", *shares)
+    for name, each in found.items():
+        shares = (f"{each.shares[part]:.0%}" for part in parts)
+        rows.add_row(*plain(name), f"{each.probability:.3f}", *shares)
     show(rows)
 
 

@@ -239,3 +239,24 @@ def test_what_train_is_told_wrongly_is_said_in_one_sentence(tmp_path: Path):
         assert said in result.output
     with pytest.raises(CohortError, match="cannot be read"):
         CliRunner().invoke(make_app(), line, catch_exceptions=False)
+
+
+def test_explain_goes_on_past_a_file_that_cannot_be_read(tmp_path: Path):
+    """Two files of one name are told apart; the third is said to be none, with exit status 1."""
+    pytest.importorskip("torch")
+    pytest.importorskip("torchvision")
+    from support.bundles import tiny_bundle
+
+    from inference.render import page, png
+    from inference.simulate import simulate
+
+    for folder, seed in (("one", 1), ("two", 2)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "ecg.png").write_bytes(png(page(simulate("normal", seed))))
+    files = [str(tmp_path / folder / "ecg.png") for folder in ("one", "two", "absent")]
+    out = tmp_path / "out"
+    line = ["explain", "--bundle", str(tiny_bundle()), "--out", str(out), *files]
+    result = CliRunner().invoke(make_app(), line, catch_exceptions=False)
+    assert result.exit_code == 1
+    assert "not explained: No such file" in result.output
+    assert {path.name for path in out.iterdir()} == {"ecg", "ecg-2", "explain.html"}
