@@ -170,7 +170,7 @@ def test_no_record_is_in_two_parts_of_the_reference_split(shared):
 
 
 def fold_of(keys, labels, chances, said):
-    return crossfold.Fold(*map(np.array, (keys, labels, chances, said)))
+    return crossfold.Fold(*map(np.array, (list(keys), labels, chances, said)))
 
 
 def test_crossfold_pools_every_record_once():
