@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from inference.errors import BundleError
 from inference.forms import F32
@@ -55,7 +55,8 @@ class Embedding:
 
     def save(self, folder: Path) -> None:
         """Write the bundle's file."""
-        save_file({name: getattr(self, name) for name in self.__slots__}, folder / EMBEDDING)
+        held = save({name: getattr(self, name) for name in self.__slots__})
+        (folder / EMBEDDING).write_bytes(held)  # save_file would keep it from other users
 
     @classmethod
     def read(cls, folder: Path) -> Embedding:

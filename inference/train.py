@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, huber_loss
 from torch.nn.parallel import DistributedDataParallel
@@ -331,7 +331,7 @@ class Run:
 
     def export(self, path: Path) -> None:
         """Write the averaged weights for a bundle."""
-        save_file(exported(self.averaged), path)
+        path.write_bytes(save(exported(self.averaged)))
 
 
 def exported(state: dict[str, Tensor]) -> dict[str, Tensor]:
