@@ -8,7 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from pynetdicom import AE
+from pynetdicom import AE, evt
+from pynetdicom.pdu import A_ASSOCIATE_RJ
 from pynetdicom.sop_class import Verification
 from support.gateway import COMMAND, SITE, until
 from support.hospital import PEERS, Hospital, patient, waveform_file
@@ -22,14 +23,25 @@ CALLING_NOT_RECOGNIZED, CALLED_NOT_RECOGNIZED = (1, 1, 3), (1, 1, 7)
 
 
 def echo(port: int, calling: str, called: str = "ECG_GATEWAY") -> tuple[int, int, int] | None:
-    """C-ECHO; None when it succeeds, else why the association was rejected."""
+    """C-ECHO; None when it succeeds, else why the association was rejected.
+
+    The rejection is read off the wire: pynetdicom 3.0 calls one that comes before it has looked at
+    its own socket again a failed connection.
+    """
+    rejections: list[tuple[int, int, int]] = []
+
+    def hear(event: evt.Event) -> None:
+        if isinstance(event.pdu, A_ASSOCIATE_RJ):
+            told = event.pdu
+            rejections.append((told.result, told.source, told.reason_diagnostic))
+
     ae = AE(ae_title=calling)
     ae.add_requested_context(Verification)
     ae.acse_timeout = ae.dimse_timeout = ae.connection_timeout = 30
-    association = ae.associate("127.0.0.1", port, ae_title=called)
-    if association.is_rejected:
-        told = association.acceptor.primitive
-        return told.result, told.result_source, told.diagnostic
+    handlers = [(evt.EVT_PDU_RECV, hear)]
+    association = ae.associate("127.0.0.1", port, ae_title=called, evt_handlers=handlers)
+    if rejections:
+        return rejections[0]
     assert association.is_established
     assert association.send_c_echo().Status == 0
     association.release()
