@@ -10,6 +10,7 @@ import subprocess
 import tomllib
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -50,9 +51,15 @@ def echo(port: int, calling: str) -> bool:
     return bool(status) and status.Status == 0
 
 
+def has_said(gateway: RunningGateway, words: str) -> bool:
+    return any(line.startswith(words) for line in gateway.output.read_text().splitlines())
+
+
 def test_serve_runs_every_role_and_stops_within_ten_seconds(gateway: RunningGateway):
     """One line per role, ports on loopback that answer, exit status 0, nothing left behind."""
     gateway.start()
+    for role in ("broker", "listen", "work-1", "deliver", "console"):
+        until(partial(has_said, gateway, f"{role:<9} ready"), f"{role} to be ready")
     ports = gateway.ports
     assert echo(ports["dicom"], "CART")
     socket.create_connection(("127.0.0.1", ports["hl7"]), 20).close()
@@ -63,11 +70,8 @@ def test_serve_runs_every_role_and_stops_within_ten_seconds(gateway: RunningGate
     assert gateway.process.wait(60) == 0
     assert supervisor.STOP_S + embedded_broker.STOP_S <= 10, "the promised end of waiting"
     assert all(gone(pid) for pid in pids)
-    said = gateway.output.read_text()
-    for role in ("broker", "listen", "work-1", "deliver", "console"):
-        assert any(line.startswith(f"{role:<9} ready") for line in said.splitlines()), said
-    assert "gateway   stopped" in said
-    assert "killed" not in said
+    assert has_said(gateway, "gateway   stopped")
+    assert "killed" not in gateway.output.read_text()
     assert sorted(path.name for path in (gateway.data / "run").iterdir()) in ([], ["lock"])
 
 
