@@ -30,8 +30,9 @@ from inference.develop import (
     refuse_another,
     train_on,
 )
-from inference.evaluate import EvaluateConfig, Metric, Outcomes, bootstrapped
+from inference.evaluate import EvaluateConfig, Metric, bootstrapped
 from inference.loss import KINDS, LossConfig
+from inference.outcomes import Outcomes
 from inference.preprocess import Recipe
 from inference.runtime import load
 from inference.train import Report, TrainConfig

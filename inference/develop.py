@@ -35,16 +35,13 @@ from inference.evaluate import (
     ECGS_PER_DAY,
     PREVALENCE,
     EvaluateConfig,
-    Outcomes,
-    strata_of,
     summarise,
-    with_pictures,
-    with_refused,
     write,
 )
 from inference.examples import to_input
 from inference.forms import F32
 from inference.metrics import Array
+from inference.outcomes import Outcomes, strata_of, with_pictures, with_refused
 from inference.reference import golden
 from inference.runtime import load, probability
 from inference.score import Scorer

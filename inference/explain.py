@@ -2,8 +2,7 @@
 
 A picture alone proves nothing, so the shares are measured: the R peaks of the page tell which
 columns of the input lie in PR, QRS, ST and T; `enrichment` is the share of saliency there over the
-share of ink, 1 = no more than the trace itself. Occlusion tells what the score owes to a part of
-the page. Needs the `train` extra.
+share of ink, 1 = no more than the trace itself. Needs the `train` extra.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 
 import cv2
@@ -19,17 +17,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inference import metrics, report
+from inference import metrics
 from inference.beats import SEGMENTS_S, r_peaks
-from inference.errors import Unscorable
 from inference.forms import F32, LEADS, U8, Picture, Tracings, Waveform
 from inference.network import SaResNet50
+from inference.occlusion import occlusion
 from inference.prepare import page_of
 from inference.render import Style, page, png
-from inference.render.layout import Page, Trace, lay_out
-from inference.render.look import COLUMN_MM, ROW_MM, WIDTH_MM
+from inference.render.layout import lay_out
+from inference.render.look import ROW_MM, WIDTH_MM
 from inference.runtime import probability
-from inference.runtime.eager import network_of
 from inference.score import Scorer
 
 SHARES = ("PR", "QRS", "ST", "T", "other")
@@ -39,21 +36,6 @@ CAM_LAYER = 2
 _NOISE, _DRAWS = 0.05, 8
 _WARM = np.array([255.0, 96.0, 0.0], np.float32)
 _PX_PER_MM = 5
-_HEADER = ("DOE^JANE   ID 4711   F 61 y", "2026-11-25 10:11:12   sinus rhythm, see report")
-
-__all__ = [
-    "SHARES",
-    "Explained",
-    "compare",
-    "explain",
-    "gradcam",
-    "html",
-    "network_of",
-    "occlusion",
-    "saliency",
-    "save",
-    "shares",
-]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -237,72 +219,12 @@ def over(tracings: Tracings, heat: F32, words: str) -> U8:
     fine = cv2.resize(np.asarray(heat, np.float32), size, interpolation=cv2.INTER_LINEAR)
     part = (fine - fine.min()) / max(float(np.ptp(fine)), 1e-9)
     strength = np.zeros(paper.shape[:2], np.float32)
-    left = round(min(trace.x_mm for trace in _leads(laid)) * _PX_PER_MM)
+    left = round(min(trace.x_mm for trace in laid.leads) * _PX_PER_MM)
     for row, baseline_mm in enumerate(sorted({t.baseline_mm for t in laid.traces})):
         top = round((baseline_mm - ROW_MM / 2) * _PX_PER_MM)
         strength[top : top + tall, left : left + wide] = part[row * tall : (row + 1) * tall]
     tint = 1 - 0.65 * strength[..., None] * (1 - _WARM / 255)
     return np.asarray(paper * tint, np.uint8)
-
-
-def _leads(laid: Page) -> list[Trace]:
-    """The traces of the page that are no calibration pulse."""
-    return [trace for trace in laid.traces if trace.width_mm >= COLUMN_MM]
-
-
-def occlusion(scorer: Scorer, tracings: Tracings, lead: int) -> dict[str, float | None]:
-    """Draw the page with a header, cover one part after another, and read and score it again.
-
-    Gives the change of the score without the header, the leads' labels, the calibration pulses and
-    the line below the traces. To compare with: the change when nothing but the place of the page
-    changes (0.5 mm, so that its pixels are read anew), and with the trace of `lead` upside down.
-    None where what is left cannot be scored.
-    """
-    style = Style(header=_HEADER, px_per_mm=6)
-    laid, paper = lay_out(tracings, style), page(tracings, style)
-    whole = _score_of(scorer, paper)
-    changed = {}
-    for name, boxes in _covers(laid).items():
-        changed[name] = paper.copy()
-        for box in boxes:
-            top, bottom, left, right = (max(0, round(mm * style.px_per_mm)) for mm in box)
-            changed[name][top:bottom, left:right] = 255
-    changed["page moved 0.5 mm"] = np.roll(paper, style.px_per_mm // 2, (0, 1))
-    turned = tracings.leads_mv.copy()
-    turned[lead] *= -1
-    upside_down = Tracings(turned, tracings.rhythm_mv, tracings.rate_hz)
-    changed[f"{LEADS[lead]} upside down"] = page(upside_down, style)
-    found = {name: _score_of(scorer, pixels) for name, pixels in changed.items()}
-    return {
-        name: None if whole is None or score is None else score - whole
-        for name, score in found.items()
-    }
-
-
-Box = tuple[float, float, float, float]
-"""Top, bottom, left and right, mm from the page's top left corner."""
-
-
-def _covers(laid: Page) -> dict[str, list[Box]]:
-    labels = [text for text in laid.texts if text.words in LEADS]
-    first = min(trace.x_mm for trace in _leads(laid))
-    return {
-        "header": [(0, laid.top_mm - 1, 0, laid.width_mm)],
-        "labels": [
-            (t.baseline_mm - t.size_mm, t.baseline_mm + 1, t.x_mm - 0.5, t.x_mm + 8) for t in labels
-        ],
-        "pulses": [(laid.top_mm, laid.bottom_mm, laid.left_mm, first - 1.5)],
-        "line below": [(laid.bottom_mm + 1, laid.height_mm, 0, laid.width_mm)],
-    }
-
-
-def _score_of(scorer: Scorer, paper: U8) -> float | None:
-    try:
-        given = scorer.prepare(Picture(paper)).steps.input
-    except Unscorable:
-        return None
-    logits = scorer.runtime.logits(given[None, None])
-    return float(probability(logits, scorer.bundle)[0])
 
 
 def compare(
@@ -334,95 +256,3 @@ def save(found: Explained, folder: Path) -> None:
     for name, pixels in found.images.items():
         (folder / f"{name}.png").write_bytes(png(pixels))
     (folder / "explained.json").write_text(json.dumps(found.document(), indent=1))
-
-
-def html(
-    found: Mapping[str, Explained],
-    against: Mapping[str, Explained] | None = None,
-    names: tuple[str, str] = ("", ""),
-) -> str:
-    """Give a self-contained page of all explanations; `against` holds another model's."""
-    parts = [_NOTE, _summary(list(found.values()))]
-    if against:
-        parts.append(_compared(list(found.values()), list(against.values()), names))
-    for name, one in found.items():
-        parts.append(_one(name, one))
-        if against:
-            parts.append(f"<h3>{escape(names[1])}, score {against[name].probability:.3f}</h3>")
-            parts.append(_shown(against[name], ("gradcam", "saliency")))
-    return report.document("Where the model looks", "".join(parts))
-
-
-_NOTE = (
-    '<p class="warn">An explanation shows what the network computes with, not that it is right. '
-    "Enrichment is the share of saliency over the share of ink: 1 is no more than the trace "
-    "itself.</p>"
-)
-
-
-def _summary(found: Sequence[Explained]) -> str:
-    rows = []
-    for part in SHARES:
-        share, ink, more = (
-            float(np.mean([getattr(each, what)[part] for each in found]))
-            for what in ("shares", "ink", "enrichment")
-        )
-        rows.append((part, f"{share:.1%}", f"{ink:.1%}", f"{more:.2f}"))
-    head = ("part of the beat", "share of saliency", "share of ink", "enrichment")
-    out = f"<h2>Mean of {len(found)} ECGs</h2>" + report.table(head, rows)
-    mean = np.mean([each.by_lead for each in found], axis=0)
-    leads = [
-        (lead, *(f"{v:.1%}" for v in row), f"{row.sum():.1%}")
-        for lead, row in zip(LEADS, mean, strict=True)
-    ]
-    out += "<h3>Share of saliency by lead (the rhythm strip holds the rest)</h3>"
-    out += report.table(("lead", *SHARES, "all"), leads)
-    covered = [each.occlusion for each in found if each.occlusion]
-    return out + (_occluded(covered) if covered else "")
-
-
-def _occluded(covered: Sequence[Mapping[str, float | None]]) -> str:
-    """The changes by part; the leads upside down, one an ECG, in one row."""
-    groups: dict[str, list[float | None]] = {}
-    for each in covered:
-        for name, change in each.items():
-            group = "one lead upside down" if name.endswith("upside down") else name
-            groups.setdefault(group, []).append(change)
-    rows = []
-    for name, changes in groups.items():
-        known = [abs(change) for change in changes if change is not None]
-        shown = (f"{np.mean(known):.4f}", f"{max(known):.4f}") if known else ("-", "-")
-        rows.append((name, len(known), len(changes) - len(known), *shown))
-    head = (
-        "covered or changed",
-        "ECGs scored",
-        "not scorable",
-        "mean |change|",
-        "largest |change|",
-    )
-    return "<h3>Occlusion: change of the score</h3>" + report.table(head, rows)
-
-
-def _compared(one: Sequence[Explained], other: Sequence[Explained], names: tuple[str, str]) -> str:
-    rows = [
-        (part, *(report.interval(value, 2) for value in values))
-        for part, values in compare(one, other).items()
-    ]
-    head = ("enrichment", *names, "difference")
-    return "<h2>Two models on the same ECGs (mean, 95 % interval)</h2>" + report.table(head, rows)
-
-
-def _one(name: str, found: Explained) -> str:
-    said = "positive" if found.probability >= found.threshold else "negative"
-    told = f"score {found.probability:.3f}, threshold {found.threshold:.3f}: {said}"
-    shown = ("gradcam", "saliency", *(f"attention{n}" for n in found.gates))
-    return f"<h2>{escape(name)}: {told}</h2>" + _shown(found, shown)
-
-
-def _shown(found: Explained, names: Sequence[str]) -> str:
-    pictures = [
-        f'<figure><img alt="{name}" src="{report.data_url(found.images[name])}">'
-        f"<figcaption>{name}</figcaption></figure>"
-        for name in names
-    ]
-    return f'<div class="charts">{"".join(pictures)}</div>'

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from inference import metrics
 from inference.bundle import SIGNATURE, Bundle, open_bundle, write_card
 from inference.errors import CohortError
-from inference.evaluate import Outcomes
+from inference.outcomes import Outcomes
 from inference.runtime import probability
 
 Rule = Literal["f1", "sensitivity", "cost"]

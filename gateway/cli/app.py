@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from gateway.cli import bundle, check, demo, ecg, held, model, replay, serve, site
+from gateway.cli import bundle, check, demo, ecg, held, model, replay, serve, site, study
 
 
 def make_app() -> typer.Typer:
@@ -18,7 +18,7 @@ def make_app() -> typer.Typer:
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    for part in (serve, check, ecg, replay, held, demo, model):
+    for part in (serve, check, ecg, replay, held, demo, model, study):
         part.register(app)
     app.add_typer(site.app(), name="config")
     app.add_typer(bundle.app(), name="bundle")

@@ -1,15 +1,13 @@
-"""`train`, `evaluate`, `ablate`, `explain`, `recalibrate`: from a cohort to a validated bundle."""
+"""`train`, `evaluate`, `recalibrate`: from a cohort to a validated bundle."""
 
 from __future__ import annotations
 
-import itertools
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli.options import MODEL, Config, fail, plain, settings_of, show, table
+from gateway.cli.options import MODEL, Config, fail, settings_of, show, table
 from gateway.cli.progress import Ticker
 
 if TYPE_CHECKING:
@@ -30,7 +28,7 @@ Named = Annotated[str, typer.Option("--bundle", help="A bundle's name, or its di
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (train, evaluate, recalibrate, explain, ablate):
+    for command in (train, evaluate, recalibrate):
         app.command(rich_help_panel=MODEL)(command)
 
 
@@ -61,14 +59,14 @@ def train(
 
     Several CUDA cards: `torchrun --nproc-per-node 4 --no-python ecg-gateway train ...`.
     """
-    develop = _needs_train_extra("inference.develop")
+    develop = needs_train_extra("inference.develop")
     from inference.loss import LossConfig
     from inference.network import NetworkConfig
     from inference.preprocess import Recipe
     from inference.processes import joined, rank
     from inference.train import TrainConfig
 
-    height, width = _size(size)
+    height, width = size_of(size)
     if pretrained and not Path(pretrained).is_file():
         fail(f"--pretrained {pretrained}: no such file", 2)
     try:
@@ -117,7 +115,7 @@ def evaluate(
 
     use = evaluation.EvaluateConfig(prevalence, ecgs_per_day, draws, title=title)
     results = evaluation.evaluate(
-        _scorer(config, bundle), cohort, out, use, internal=internal, tell=Ticker()
+        scorer_of(config, bundle), cohort, out, use, internal=internal, tell=Ticker()
     )
     _show_metrics(results)
     typer.echo(f"report: {out / 'report.html'}")
@@ -139,7 +137,7 @@ def recalibrate(
 ) -> None:
     """Fit calibration and threshold to a site's cohort; the weights stay. Writes a new bundle."""
     from inference.cohort import check_duplicates, read_cohort, with_digests
-    from inference.evaluate import score_cohort
+    from inference.outcomes import score_cohort
     from inference.recalibrate import RecalibrateConfig
     from inference.recalibrate import recalibrate as fit
 
@@ -149,7 +147,7 @@ def recalibrate(
         fail(f"{out} exists already", 2)
     cases = with_digests(read_cohort(cohort))
     check_duplicates(cases)
-    scorer = _scorer(config, bundle)
+    scorer = scorer_of(config, bundle)
     use = RecalibrateConfig(
         rule,  # type: ignore[arg-type]
         sensitivity,
@@ -166,150 +164,7 @@ def recalibrate(
     )
 
 
-def explain(
-    files: Annotated[list[Path], typer.Argument(help="ECG files, or WFDB headers (.hea).")],
-    out: Out,
-    bundle: Named = "reference",
-    against: Annotated[
-        str, typer.Option(help="Another bundle to compare with: its name, or its directory.")
-    ] = "",
-    occlude: Annotated[
-        bool, typer.Option(help="Also cover header, labels and pulses and score again.")
-    ] = False,
-    config: Config = None,
-) -> None:
-    """Show where the model looks: attention maps and Grad-CAM over the page, and their shares.
-
-    Writes the pictures of each file as PNG, its figures as JSON, and all of it as explain.html.
-    Exit status 1 when a file has no score.
-    """
-    explaining = _needs_train_extra("inference.explain")
-    named = _named(files)
-    found = _explained(named, out, bundle, config, occlude=occlude)
-    other = None
-    if against:
-        other = _explained({n: named[n] for n in found}, out / "against", against, config)
-        found = {name: each for name, each in found.items() if name in other}
-    if found:
-        _show_shares(found, explaining.SHARES)
-        (out / "explain.html").write_text(explaining.html(found, other, (bundle, against)))
-        typer.echo(f"report: {out / 'explain.html'}")
-    if len(found) < len(files):
-        raise typer.Exit(1)
-
-
-def _named(files: list[Path]) -> dict[str, Path]:
-    """Name each file by its stem; a number tells files of one name apart."""
-    named: dict[str, Path] = {}
-    for file in files:
-        names = itertools.chain([file.stem], (f"{file.stem}-{n}" for n in itertools.count(2)))
-        named[next(name for name in names if name not in named)] = file
-    return named
-
-
-def _explained(
-    named: dict[str, Path], out: Path, bundle: str, config: Path | None, *, occlude: bool = False
-) -> dict[str, Any]:
-    """Explain and save each file; say why one cannot be."""
-    from inference import explain as explaining
-    from inference.decode import decode_file
-    from inference.errors import Undecodable, Unscorable
-
-    scorer = _scorer(config, bundle)
-    network, ticker, found = explaining.network_of(scorer.bundle), Ticker(), {}
-    for done, (name, file) in enumerate(named.items(), start=1):
-        try:
-            found[name] = explaining.explain(scorer, network, decode_file(file), occlude=occlude)
-        except (Undecodable, Unscorable, OSError) as error:
-            why = error.strerror if isinstance(error, OSError) else error
-            _say(f"{file}: not explained: {why}")
-        else:
-            explaining.save(found[name], out / name)
-        ticker("explaining", done, len(named))
-    return found
-
-
-def _show_shares(found: dict[str, Any], parts: tuple[str, ...]) -> None:
-    rows = table("file", "score", *parts, title="Share of saliency by part of the beat")
-    for name, each in found.items():
-        shares = (f"{each.shares[part]:.0%}" for part in parts)
-        rows.add_row(*plain(name), f"{each.probability:.3f}", *shares)
-    show(rows)
-
-
-def ablate(
-    cohort: Cohort,
-    out: Out,
-    epochs: Annotated[int, typer.Option(help="Passes of each run.")] = 8,
-    axes: Annotated[
-        str, typer.Option(help="Of: attention, loss, preprocess, size; comma separated.")
-    ] = "attention,loss,preprocess,size",
-    only: Annotated[
-        list[str] | None, typer.Option(help="Only this variant, by its name; may be repeated.")
-    ] = None,
-    size: Annotated[str, typer.Option(help="Input of the base, HEIGHTxWIDTH.")] = "128x256",
-    sizes: Annotated[
-        str, typer.Option(help="Variants of the axis `size`.")
-    ] = "128x256,224x224,256x384,512x768",
-    batch: Annotated[int, typer.Option(help="ECGs per step.")] = 16,
-    peak_lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 5e-4,
-    seed: Annotated[int, typer.Option(help="Of every run.")] = 1,
-    folds: Annotated[int, typer.Option(help="Folds dealt by patient.")] = 5,
-    test_fold: Annotated[int, typer.Option(help="The fold that tests.")] = 0,
-    device: Device = "cpu",
-) -> None:
-    """Train the declared variants one axis at a time and compare them with the base settings.
-
-    Interrupted, it goes on when it is called again; the report is written anew after each variant.
-    """
-    ablation = _needs_train_extra("inference.ablate")
-    from inference.network import NetworkConfig
-    from inference.preprocess import Recipe
-    from inference.train import TrainConfig
-
-    height, width = _size(size)
-    base = TrainConfig(
-        epochs=epochs,
-        batch=batch,
-        peak_lr=peak_lr,
-        seed=seed,
-        device=device,
-        network=NetworkConfig(height, width),
-        recipe=Recipe(input_height=height, input_width=width),
-    )
-    config = ablation.AblateConfig(
-        base=base,
-        axes=axes.split(","),
-        only=only or (),
-        sizes=[_size(each) for each in sizes.split(",")],
-        folds=folds,
-        test_fold=test_fold,
-    )
-    ticker = Ticker()
-    try:
-        results = ablation.ablate(
-            cohort, out, config, tell=ticker, begin=_say, progress=ticker.train
-        )
-    except ValueError as error:
-        fail(str(error), 2)
-    _show_ablation(results)
-    typer.echo(f"report: {out / 'ablation.html'}")
-
-
-def _show_ablation(results: list[dict[str, Any]]) -> None:
-    rows = table("axis", "variant", "AUROC", "AUPRC", "F1", "AUROC less base")
-    for each in results:
-        moved = each["difference"]
-        rows.add_row(
-            each["axis"],
-            each["variant"],
-            *(_interval(each["metrics"][name]) for name in ("auroc", "auprc", "f1")),
-            _interval(moved["auroc"]) if moved else "",
-        )
-    show(rows)
-
-
-def _needs_train_extra(module: str) -> Any:
+def needs_train_extra(module: str) -> Any:
     """Import a module that needs torch.
 
     Raises:
@@ -325,7 +180,7 @@ def _needs_train_extra(module: str) -> Any:
         fail("this command needs torch: install `ecg-gateway[train]`", 2)
 
 
-def _scorer(config: Path | None, bundle: str) -> Scorer:
+def scorer_of(config: Path | None, bundle: str) -> Scorer:
     """Load a bundle by name, or by its directory."""
     from gateway.roles.model import load_scorer, threads_of
     from inference.score import Scorer
@@ -336,7 +191,12 @@ def _scorer(config: Path | None, bundle: str) -> Scorer:
     return load_scorer(settings, bundle)
 
 
-def _size(given: str) -> tuple[int, int]:
+def size_of(given: str) -> tuple[int, int]:
+    """Read HEIGHTxWIDTH in pixels.
+
+    Raises:
+        typer.Exit: it is something else.
+    """
     height, _, width = given.partition("x")
     if not (height.isdigit() and width.isdigit()):
         fail(f"--size is HEIGHTxWIDTH, not {given}", 2)
@@ -351,16 +211,12 @@ def _layers(given: str) -> tuple[int, ...]:
     return tuple(int(part) for part in given.split(","))
 
 
-def _say(text: str) -> None:
-    sys.stderr.write(text + "\n")
-
-
 def _show_metrics(results: dict[str, Any]) -> None:
-    from inference.report import NAMES
+    from inference.report import NAMES, interval
 
     rows = table("metric", "estimate (95 % interval)")
     for name, value in results["metrics"].items():
-        rows.add_row(NAMES[name], _interval(value))
+        rows.add_row(NAMES[name], interval(value))
     real, cohort = results["at_real_prevalence"], results["cohort"]
     rows.add_row("F1 of all positive", f"{results['baselines']['all_positive_f1']:.3f}")
     rows.add_row(
@@ -371,9 +227,3 @@ def _show_metrics(results: dict[str, Any]) -> None:
     reasons = ", ".join(f"{count} {reason}" for reason, count in cohort["refused"].items())
     rows.add_row("not scored", reasons or "0")
     show(rows)
-
-
-def _interval(value: list[float | None]) -> str:
-    from inference.report import interval
-
-    return interval(value)

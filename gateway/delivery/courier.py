@@ -65,18 +65,29 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class Ruling:
     """What site and ADT, as they are now, say of a delivery that is due.
 
     Attributes:
-        instead: what is told in place of an alert that must not go as one; None for nothing.
-        alerts: whether it may go to that destination as an alert.
         objection: why it must not go there at all, as a code; empty when it may.
+        alerts: whether it may go to that destination as an alert.
+    """
+
+    objection: str = ""
+    alerts: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a courier asks before each attempt.
+
+    Attributes:
+        instead: what is told in place of an alert that must not go as one; None for nothing.
+        on: the ruling on a delivery to a destination.
     """
 
     instead: Callable[[DeliveryRow], NewDelivery | None] = lambda _delivery: None
-    alerts: Callable[[DeliveryRow, Destination], bool] = lambda _delivery, _destination: True
-    objection: Callable[[DeliveryRow, Destination], str] = lambda _delivery, _destination: ""
+    on: Callable[[DeliveryRow, Destination], Ruling] = lambda _delivery, _destination: Ruling()
 
 
 NO_RULES = Rules()
@@ -149,23 +160,19 @@ class Courier:
         )
         if delivery is None:
             return False
-        if why := self._rules.objection(delivery, self._destination):
+        ruling = self._rules.on(delivery, self._destination)
+        if why := ruling.objection:
             self._store.outbox.dead(delivery.id, self._owner, why)
             self._log.error("delivery.dead", delivery=delivery.id, ecg=delivery.ecg_id, why=why)
             return True
-        if self._stale(delivery, now):
+        until = delivery.expires_at  # of an alert
+        if until is not None and not (ruling.alerts and now < until):
             self._store.outbox.expire(delivery.id, self._owner, self._rules.instead(delivery))
             self._log.warning("delivery.expired", delivery=delivery.id, ecg=delivery.ecg_id)
             return True
         self._attempt(delivery)
         stop.wait(self._pause_s())
         return True
-
-    def _stale(self, delivery: DeliveryRow, now: datetime) -> bool:
-        """Tell whether it is an alert that must not go out as one."""
-        if delivery.expires_at is None:
-            return False
-        return now >= delivery.expires_at or not self._rules.alerts(delivery, self._destination)
 
     def _attempt(self, delivery: DeliveryRow) -> None:
         try:

@@ -1,11 +1,8 @@
 """Results as ORU^R01 (HL7 v2 chapter 7): a `Report` in, the message's bytes out. No sockets.
 
-hl7apy lays out segments and groups, once for each set of fields that are known: it takes 20 ms a
-message, most of it spent on asking its tables again about the same fields. The values are put into
-that layout. Every text is escaped here (chapter 2.7), and control characters become blanks, so no
-name can start a field or a segment. hl7apy accepts fields that the declared version lacks, so it is
-no validator: the tests read every message back with our own reader and check positions, and hold it
-against what hl7apy makes of the values themselves.
+`gateway.hl7.layout` lays out segments and groups; the values are put into that layout. Every text
+is escaped here (chapter 2.7), and control characters become blanks, so no name can start a field or
+a segment.
 
 A message is built once and kept; a retry sends the same bytes, with the same MSH-10 and OBR-3.
 """
@@ -13,15 +10,12 @@ A message is built once and kept; a retry sends the same bytes, with the same MS
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import lru_cache
-from typing import Any
-
-from hl7apy.core import Message, Segment
 
 from gateway.ecg import Encounter, Order, Patient, Score
+from gateway.hl7.layout import layout
 
 CODES = "99ECGAI"
 """Our local coding system; `docs/results.md` lists its codes."""
@@ -33,12 +27,6 @@ UNVALIDATED = (
 VALIDATED = "Computed by software. To be read together with the ECG by a clinician."
 
 _ESCAPES = str.maketrans({"|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\", "\\": "\\E\\"})
-
-_TRUNCATING, _NOT_TRUNCATING = "MSH|^~\\&#|", "MSH|^~\\&|"
-"""hl7apy declares a truncation character from 2.7; we cut nothing, and a room may end in `#`."""
-
-_LAYOUTS = {"2.8": "2.7"}
-"""hl7apy's 2.8 tables lack the withdrawn OBR-14, OBR-15 and OBR-27 and so shift what follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +122,7 @@ def build(report: Report) -> bytes:
     segments = list(_segments(report))
     filled = tuple((name, tuple(fields)) for name, fields in segments)
     values = (value for _, fields in segments for value in fields.values())
-    return _layout(report.receiver.version, filled).format(*values).encode("utf-8")
+    return layout(report.receiver.version, filled).format(*values).encode("utf-8")
 
 
 def _segments(report: Report) -> Iterator[tuple[str, dict[int, str]]]:
@@ -153,62 +141,6 @@ def _segments(report: Report) -> Iterator[tuple[str, dict[int, str]]]:
             )
     for name, fields in segments:
         yield name, {position: value for position, value in fields.items() if value}
-
-
-@lru_cache(maxsize=256)
-def _layout(version: str, filled: tuple[tuple[str, tuple[int, ...]], ...]) -> str:
-    """Lay out a message that has these fields: its ER7 text with `{}` for each value."""
-    return lay_out(version, [(name, dict.fromkeys(fields, "{}")) for name, fields in filled])
-
-
-def lay_out(version: str, segments: Iterable[tuple[str, Mapping[int, str]]]) -> str:
-    """Let hl7apy write ORU^R01 (chapter 7.3.1).
-
-    Args:
-        version: of HL7.
-        segments: name and fields by position of each, in order.
-
-    Returns:
-        The message as ER7, segments ended by CR.
-
-    Raises:
-        hl7apy.exceptions.UnsupportedVersion: hl7apy has no tables of this version.
-    """
-    message = Message("ORU_R01", version=_LAYOUTS.get(version, version))
-    result = _group(message, "RESPONSE" if version == "2.3" else "PATIENT_RESULT")
-    patient, order = _group(result, "PATIENT"), _group(result, "ORDER_OBSERVATION")
-    for name, fields in segments:
-        if name == "MSH":
-            _fill(message.msh, fields)
-        elif name == "PID":
-            _add(patient, name, fields)
-        elif name == "PV1":
-            _add(_group(patient, "VISIT"), name, fields)
-        elif name == "OBX":
-            observation = _group(order, "OBSERVATION")
-            _add(observation, name, fields)
-        elif name == "PRT":
-            _add(observation, name, fields)
-        else:
-            _add(order, name, fields)
-    text: str = message.to_er7().replace(_TRUNCATING, _NOT_TRUNCATING, 1)
-    return text.rstrip("\r") + "\r"
-
-
-def _group(parent: Any, name: str) -> Any:
-    return parent.add_group(f"ORU_R01_{name}")
-
-
-def _add(group: Any, name: str, fields: Mapping[int, str]) -> None:
-    """Add a segment; it is filled first, because hl7apy asks every parent at each field."""
-    segment = Segment(name, version=group.version)
-    _fill(segment, fields)
-    group.add(segment)
-
-
-def _fill(segment: Any, fields: Mapping[int, str]) -> None:
-    for position, value in fields.items():
-        setattr(segment, f"{segment.name.lower()}_{position}", value)
 
 
 def _parts(text: str, delimiter: str) -> str:

@@ -9,7 +9,7 @@ import structlog
 
 from config.site import Site
 from gateway import identity
-from gateway.delivery.courier import Lease, Rules
+from gateway.delivery.courier import Lease, Rules, Ruling
 from gateway.delivery.destination import Destination
 from gateway.delivery.pool import CourierPool, utc_now
 from gateway.delivery.prepare import ResultSite, prepare_late
@@ -44,8 +44,7 @@ def deliver(role: Role) -> None:
         poll_s=told.poll_s,
         rules=Rules(
             instead=partial(late, role),
-            alerts=partial(alerts, role),
-            objection=partial(objection, role),
+            on=partial(ruling, role),
         ),
     )
     role.closing.callback(pool.stop, STOP_S)
@@ -101,19 +100,14 @@ def late(role: Role, delivery: DeliveryRow) -> NewDelivery | None:
     )
 
 
-def alerts(role: Role, delivery: DeliveryRow, destination: Destination) -> bool:
-    """Tell whether the site, as it is now, alerts a destination on ECGs of that source."""
+def ruling(role: Role, delivery: DeliveryRow, destination: Destination) -> Ruling:
+    """Say what site and ADT, as they are now, let go of what waits."""
     ecg, site = _of(role, delivery)
-    return interrupts(site.mode_of(ecg.source), test=destination.test)
-
-
-def objection(role: Role, delivery: DeliveryRow, destination: Destination) -> str:
-    """Say why site or ADT, as they are now, forbid what waits; empty when they do not."""
-    ecg, site = _of(role, delivery)
-    mode = site.mode_of(ecg.source)
-    if not reaches(mode, test=destination.test):
-        return f"mode-{mode.value}"
-    return identity.doubt(site.completed(ecg), role.store.encounters)
+    mode, test = site.mode_of(ecg.source), destination.test
+    if not reaches(mode, test=test):
+        return Ruling(f"mode-{mode.value}")
+    doubt = identity.doubt(site.completed(ecg), role.store.encounters)
+    return Ruling(doubt, interrupts(mode, test=test))
 
 
 def _of(role: Role, delivery: DeliveryRow) -> tuple[EcgRow, ResultSite]:

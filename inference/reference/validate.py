@@ -22,8 +22,9 @@ import numpy as np
 from inference.bundle import Bundle, open_bundle, write_card
 from inference.cohort import Case, with_digests
 from inference.develop import score_sources
-from inference.evaluate import EvaluateConfig, Outcomes, drop, summarise, write
+from inference.evaluate import EvaluateConfig, drop, summarise, write
 from inference.metrics import Array
+from inference.outcomes import Outcomes
 from inference.reference import recipe
 from inference.reference.make import inputs
 from inference.runtime import load, probability

@@ -99,6 +99,11 @@ class Page:
     right_mm: float = 286.0
     bottom_mm: float = 200.0
 
+    @property
+    def leads(self) -> list[Trace]:
+        """Give the traces that are no calibration pulse; no layout has more than four columns."""
+        return [trace for trace in self.traces if trace.width_mm >= TRACE_MM / 4]
+
 
 def lay_out(source: Waveform | Tracings, style: Style) -> Page:
     """Place every lead on the page.

@@ -83,6 +83,13 @@ def queue(store: Store, destination: str) -> int:
     return store.deliveries.of_ecg(ecg_id)[0].id
 
 
+def tried(store: Store, destination: str) -> int:
+    """Queue a message and wait until it was tried in vain."""
+    delivery = queue(store, destination)
+    wait_for(lambda: store.deliveries.get(delivery).attempts >= 1, "an attempt")
+    return delivery
+
+
 def dead(store: Store, delivery_id: int) -> DeliveryRow | None:
     """Give the delivery once it is dead."""
     row = store.deliveries.get(delivery_id)
@@ -146,8 +153,7 @@ def test_a_mode_that_tells_less_stops_what_waits(role: Role, mode: str, stopped:
 def test_adt_that_contradicts_a_waiting_result_holds_it(running: Role):
     """While the EHR was away ADT corrected the patient: the old name is not sent any more."""
     store = running.store
-    lab = queue(store, "lab")
-    wait_for(lambda: store.deliveries.get(lab).attempts >= 1, "an attempt")
+    lab = tried(store, "lab")
     other = replace(PATIENT, family="Other")
     store.encounters.put(PATIENT.id, "", Encounter("V1"), datetime.now(UTC), other)
     row = wait_for(lambda: dead(store, lab), "the dead letter")
@@ -157,8 +163,7 @@ def test_adt_that_contradicts_a_waiting_result_holds_it(running: Role):
 def test_a_source_that_is_switched_off_stops_with_what_waits(running: Role):
     """The couriers go on, but what waits of that cart is held with the reason."""
     store = running.store
-    lab = queue(store, "lab")
-    wait_for(lambda: store.deliveries.get(lab).attempts >= 1, "an attempt")
+    lab = tried(store, "lab")
     document = document_of(running.site.site)
     cart = {"name": "Cart", "ae_title": "CART1", "mode": "off"}
     store.site.save({**document, "dicom_peers": [cart]}, who="t", note="", expected=None)
@@ -169,8 +174,7 @@ def test_a_source_that_is_switched_off_stops_with_what_waits(running: Role):
 def test_switching_off_stops_the_couriers(running: Role):
     """Once mode off is in force nobody tries any more, and on again what is resent is tried."""
     store = running.store
-    lab = queue(store, "lab")
-    wait_for(lambda: store.deliveries.get(lab).attempts >= 1, "an attempt")
+    lab = tried(store, "lab")
     save(store, "EHR", "lab", mode="off")
     row = wait_for(lambda: dead(store, lab), "the dead letter")
     assert row.last_error == "mode-off"

@@ -263,7 +263,7 @@ def table_of(path):
 
 def scored_again(results, scores):
     """Outcomes with a clear dependence on the label, as a trained model would give."""
-    from inference.evaluate import Outcomes
+    from inference.outcomes import Outcomes
 
     rows = table_of(scores)
     labels = np.array([int(row["label"]) for row in rows])

@@ -10,7 +10,7 @@ from support.ehr import add_result, destination, new_store, site
 from support.stores import lose
 
 from gateway.delivery.answers import judge
-from gateway.delivery.courier import Courier, Lease, Rules
+from gateway.delivery.courier import Courier, Lease, Rules, Ruling
 from gateway.delivery.prepare import prepare_late
 from gateway.ecg import DeliveryState, State
 from gateway.errors import NoAcknowledgement, PeerBusy, PeerUnreachable, Rejected
@@ -214,7 +214,7 @@ def test_an_alert_is_filed_where_the_site_alerts_no_more(store, clock):
     ehr = destination(1, test=False)
     ecg_id = add_result(store, 1, site(ehr, mode=Mode.LIVE), validated=True)
     canary = site(ehr, mode=Mode.CANARY)
-    rules = Rules(partial(instead, store, canary, clock), alerts=lambda *_: False)
+    rules = Rules(partial(instead, store, canary, clock), on=lambda *_: Ruling(alerts=False))
     wire = FakeWire()
     courier = make(store, wire, clock, ehr, rules=rules)
     drain(courier, clock)
@@ -231,7 +231,7 @@ def test_what_adt_contradicts_while_it_waits_is_not_sent(store, clock):
     sure = add_result(store, 2, site(EHR))
     doubts = {doubtful: "patient-mismatch-family", sure: ""}
     wire = FakeWire()
-    rules = Rules(objection=lambda delivery, _destination: doubts[delivery.ecg_id])
+    rules = Rules(on=lambda delivery, _destination: Ruling(doubts[delivery.ecg_id]))
     courier = make(store, wire, clock, rules=rules)
     drain(courier, clock)
     assert states(store, doubtful, sure) == [DeliveryState.DEAD, DeliveryState.ACKNOWLEDGED]

@@ -12,16 +12,12 @@ from inference.cohort import Case
 from inference.errors import CohortError
 from inference.evaluate import (
     EvaluateConfig,
-    Outcomes,
     drop,
     read_results,
-    strata_of,
     summarise,
-    with_pictures,
-    with_refused,
-    worst,
     write,
 )
+from inference.outcomes import Outcomes, strata_of, with_pictures, with_refused, worst
 from inference.preprocess import Recipe
 
 CARD = {

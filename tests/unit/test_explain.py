@@ -11,9 +11,11 @@ pytest.importorskip("torchvision")
 from PIL import Image  # noqa: E402
 from support.bundles import random_network, tiny_bundle  # noqa: E402
 
-from inference import explain  # noqa: E402
+from inference import explain, explain_report  # noqa: E402
 from inference.forms import LEADS, Picture  # noqa: E402
+from inference.occlusion import occlusion  # noqa: E402
 from inference.render import Style, page  # noqa: E402
+from inference.runtime.eager import network_of  # noqa: E402
 from inference.score import Scorer  # noqa: E402
 from inference.simulate import simulate  # noqa: E402
 from inference.tracings import cut  # noqa: E402
@@ -68,7 +70,7 @@ def test_saliency_is_zero_where_there_is_no_ink():
 def test_one_file_explained_with_its_pictures(scorer, tmp_path):
     """Three gates, Grad-CAM and saliency over the page, written as PNG with the figures."""
     paper = Picture(page(simulate("normal", 5)))
-    network = explain.network_of(scorer.bundle)
+    network = network_of(scorer.bundle)
     found = explain.explain(scorer, network, paper)
     logits = scorer.runtime.logits(scorer.prepare(paper).steps.input[None, None])
     assert found.probability == pytest.approx(1 / (1 + np.exp(-logits[0])), abs=0.002)
@@ -100,20 +102,20 @@ def test_heat_lies_over_the_lead_it_is_of():
 def test_occlusion_covers_what_it_says(scorer):
     """Header, labels, pulses and the last line do not move the score; a lead upside down does."""
     covered = ["header", "labels", "pulses", "line below"]
-    changes = explain.occlusion(scorer, cut(simulate("ischaemia", 6)), LEADS.index("V2"))
+    changes = occlusion(scorer, cut(simulate("ischaemia", 6)), LEADS.index("V2"))
     assert list(changes) == [*covered, "page moved 0.5 mm", "V2 upside down"]
     assert max(abs(changes[name]) for name in covered) < abs(changes["V2 upside down"]) / 5
 
 
 def test_two_models_are_compared_on_the_same_ecgs(scorer):
     """A model against itself: no difference, and one page that says so."""
-    network = explain.network_of(scorer.bundle)
+    network = network_of(scorer.bundle)
     found = {
         str(seed): explain.explain(scorer, network, simulate("normal", seed)) for seed in (1, 2)
     }
     same = explain.compare(list(found.values()), list(found.values()), draws=50)
     assert {part: values[2][0] for part, values in same.items()} == dict.fromkeys(explain.SHARES, 0)
-    text = explain.html(found, found, ("this", "that"))
+    text = explain_report.html(found, found, ("this", "that"))
     assert "Two models on the same ECGs" in text
     assert text.count("data:image/png") == 2 * (5 + 2)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from support.ehr import SCORE
 
 from gateway.ecg import Encounter, Order, Patient
-from gateway.hl7 import oru
+from gateway.hl7 import layout, oru
 from gateway.hl7.oru import Receiver, Report, Sender, build, control_id, timestamp
 from gateway.hl7.reading import read
 
@@ -240,7 +240,7 @@ def test_a_layout_filled_is_what_hl7apy_makes_of_the_values(texts, version, scor
         reason="" if scored else f"no-grid: {texts[0]}",
         study_uid="1.2" if visiting else "",
     )
-    by_hl7apy = oru.lay_out(version, oru._segments(report))
+    by_hl7apy = layout.lay_out(version, oru._segments(report))
     # From 2.7 on it escapes a truncation character, which our MSH-2 does not declare.
     assert build(report) == by_hl7apy.replace("\\L\\", "#").encode()
 
