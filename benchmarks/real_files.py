@@ -46,9 +46,8 @@ def main() -> int:
     for text in done.stdout.splitlines():
         if match := LINE.match(text):
             found[match[1]].append((match["said"], int(match["ms"])))
-    print(
-        "| real files | ECGs | unscorable | arrival to ACK, median ms | p95 ms |\n|---|---|---|---|---|"
-    )
+    print("| real files | ECGs | unscorable | arrival to ACK, median ms | p95 ms |")
+    print("|---|---|---|---|---|")
     for kind, told in sorted(found.items()):
         ms = [each for _, each in told]
         refused = sum(said not in ("positive", "negative") for said, _ in told)
