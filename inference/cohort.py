@@ -192,7 +192,7 @@ def deal(cases: Sequence[Case], count: int = 5, seed: int = 1) -> NDArray[np.int
     for label, stratum in strata.items():
         if len(stratum) < count:
             raise CohortError(
-                f"{len(stratum)} patients with label {label}; {count} folds need more"
+                f"patients with label {label}: {len(stratum)}; {count} folds need more"
             )
         filled = Counter(dict.fromkeys(range(count), 0))
         for place in rng.permutation(len(stratum)):

@@ -45,7 +45,7 @@ def _summary(found: Sequence[Explained]) -> str:
         )
         rows.append((part, f"{share:.1%}", f"{ink:.1%}", f"{more:.2f}"))
     head = ("part of the beat", "share of saliency", "share of ink", "enrichment")
-    out = f"<h2>Mean of {len(found)} ECGs</h2>" + report.table(head, rows)
+    out = f"<h2>Mean of all ECGs (n = {len(found)})</h2>" + report.table(head, rows)
     mean = np.mean([each.by_lead for each in found], axis=0)
     leads = [
         (lead, *(f"{v:.1%}" for v in row), f"{row.sum():.1%}")

@@ -146,7 +146,7 @@ def _cohort(cohort: Mapping[str, Any]) -> str:
             (f"… {_REASONS.get(reason, reason)}", count)
             for reason, count in sorted(cohort["refused"].items())
         ),
-        ("Scored", f"{cohort['ecgs']} of {cohort['patients']} patients"),
+        ("Scored", f"{cohort['ecgs']} (patients: {cohort['patients']})"),
         ("With the outcome", f"{cohort['positive']} ({cohort['prevalence']:.1%})"),
     ]
     if cohort.get("repeated_files"):
@@ -335,7 +335,7 @@ def _tripod(results: Mapping[str, Any]) -> str:
         ("8a Outcome", model["endpoint"].get("meaning", "")),
         ("9a Predictors", "the traces of one 12-lead ECG; no header, label or patient detail"),
         ("10 Sample size", f"{cohort['ecgs']} ECGs, {cohort['positive']} with the outcome"),
-        ("11 Missing data", f"{refused} ECGs not scored; not stated: {unknown or 'nothing'}"),
+        ("11 Missing data", f"ECGs not scored: {refused}; not stated: {unknown or 'nothing'}"),
         ("12e Performance measures", f"95 % intervals, {draws} bootstrap draws by patient"),
         ("13 Class imbalance", f"{cohort['prevalence']:.1%} here; restated at a real prevalence"),
         ("14 Fairness", "the subgroup table" if results["subgroups"] else "no subgroup is named"),

@@ -93,7 +93,7 @@ def _placed(panel: Panel) -> Placed:
     curves = tuple(digitise(panel.runs, runs, panel.stroke, panel.grid, labels) for runs in chosen)
     fits = [(layout, fit(layout, curves, begin, width)) for layout in candidates(len(curves))]
     if not fits:
-        raise Unscorable("not-an-ecg", f"{len(curves)} rows of traces fit no layout")
+        raise Unscorable("not-an-ecg", f"the rows of traces ({len(curves)}) fit no layout")
     # the worst part tells layouts apart that are alike over most of the page
     layout, best = min(fits, key=lambda each: _cost(*each))
     bound = _CLEAR if layout.name != "3x4" else _EINTHOVEN

@@ -154,7 +154,7 @@ def database(settings: Settings) -> Finding:
         store.ping()
         counts = store.ecgs.count_by_state()
     kind = settings.database_url.partition(":")[0]
-    return Finding("database", True, f"{kind}, {sum(counts.values())} ECGs")
+    return Finding("database", True, f"{kind}, ECGs: {sum(counts.values())}")
 
 
 def _site(settings: Settings, config: Path | None) -> tuple[Site, str]:

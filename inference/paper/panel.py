@@ -79,7 +79,7 @@ def find_panel(picture: Picture) -> Panel:
         return on_side
     raise Unscorable(
         "too-few-leads",
-        f"{len(panel.baselines)} rows of traces; at least {_LEAST_ROWS} are needed",
+        f"rows of traces: {len(panel.baselines)}; at least {_LEAST_ROWS} are needed",
     )
 
 

@@ -150,4 +150,4 @@ def test_the_version_in_force_is_examined_not_the_file(folder: Path, started: Se
     (folder / "site.toml").write_text("[alert]\nthreshold = 2\n", "utf-8")
     found = examined(folder)
     assert found["site configuration"].found == "valid: version 1"
-    assert found["database"].found == "sqlite, 0 ECGs"
+    assert found["database"].found == "sqlite, ECGs: 0"
