@@ -20,8 +20,15 @@ _EPSILON = 1e-5  # torch's BatchNorm2d
 _CHANNELS = (1, 2)
 
 
-def build(weights: Mapping[str, Any], config: NetworkConfig) -> Any:
+def build(weights: Mapping[str, Any], config: NetworkConfig, *, maps: bool = False) -> Any:
     """Give an OpenVINO model: `input` (n, 1, H, W) -> `logits` (n,), `features` (n, 2048); float32.
+
+    Args:
+        weights: the bundle's tensors by name.
+        config: the network's numbers.
+        maps: give what `inference.runtime.maps` reads, too: `evidence` (n, 1, H/32, W/32), whose
+            mean and the head's bias are the logit, and for each attention block its gate,
+            `attention<layer>` (n, 1, h, w).
 
     Raises:
         BundleError: a tensor is missing or of another shape.
@@ -34,22 +41,30 @@ def build(weights: Mapping[str, Any], config: NetworkConfig) -> Any:
         for block in range(blocks):
             x = made.bottleneck(x, f"layer{layer}.{block}", 2 if block == 0 < layer - 1 else 1)
         if layer in config.sa_after:
-            x = made.attention(x, f"sa{layer}", config)
+            x = made.attention(x, layer, config)
     pooled = ops.reduce_mean(x, np.array([2, 3]), keep_dims=False)  # (n, 2048)
     weight, bias = made.tensor("fc.weight"), made.tensor("fc.bias")
     logits = ops.add(ops.matmul(pooled, weight, False, True), bias)  # (n, 1)
-    flat = ops.squeeze(logits, np.array([1]))
-    flat.output(0).get_tensor().set_names({"logits"})
-    pooled.output(0).get_tensor().set_names({"features"})
-    image.output(0).get_tensor().set_names({"input"})
-    return ov.Model([flat, pooled], [image], "sa-resnet50")
+    outputs = {"logits": ops.squeeze(logits, np.array([1])), "features": pooled}
+    if maps:
+        head = weight[:, :, None, None]  # (1, 2048, 1, 1)
+        outputs["evidence"] = ops.convolution(x, head, [1, 1], [0, 0], [0, 0], [1, 1])
+        outputs |= {f"attention{layer}": gate for layer, gate in made.gates.items()}
+    for name, node in {"input": image, **outputs}.items():
+        node.output(0).get_tensor().set_names({name})
+    return ov.Model(list(outputs.values()), [image], "sa-resnet50")
 
 
 class _Builder:
-    """Nodes from named tensors."""
+    """Nodes from named tensors.
+
+    Attributes:
+        gates: layer to the sigmoid of its attention block, (n, 1, h, w).
+    """
 
     def __init__(self, weights: Mapping[str, Any]) -> None:
         self.weights = weights
+        self.gates: dict[int, Any] = {}
 
     def tensor(self, name: str) -> F32:
         """Give one tensor as float32."""
@@ -81,8 +96,9 @@ class _Builder:
             x = self.conv(x, f"{name}.downsample.0", f"{name}.downsample.1", stride)
         return ops.relu(ops.add(y, x))
 
-    def attention(self, x: Any, name: str, config: NetworkConfig) -> Any:
-        """Build CBAM's spatial gate."""
+    def attention(self, x: Any, layer: int, config: NetworkConfig) -> Any:
+        """Build CBAM's spatial gate after a layer."""
+        name = f"sa{layer}"
         axis = np.array([1])
         seen = ops.concat([ops.reduce_mean(x, axis, True), ops.reduce_max(x, axis, True)], 1)
         kernel = self.tensor(f"{name}.conv.weight")
@@ -90,6 +106,7 @@ class _Builder:
             raise missing_weight(f"{name}.conv.weight has shape {kernel.shape}")
         pad = [config.sa_kernel // 2] * 2
         gate = ops.sigmoid(ops.convolution(seen, kernel, [1, 1], pad, pad, [1, 1]))
+        self.gates[layer] = gate
         if config.gate == "residual":
             gate = ops.add(gate, np.float32(1))
         return ops.multiply(x, gate)

@@ -1,0 +1,67 @@
+"""Where the network looks, without torch: values of its forward pass, by OpenVINO in fp32.
+
+The head averages the last feature maps `A` and weighs them: `logit = mean(sum_c w_c A_c) + b`. So
+the gradient that Grad-CAM (Selvaraju et al. 2017) asks for at the last map is `w` itself, and
+`relu(sum_c w_c A_c)` is Grad-CAM there, as well as the class activation map (Zhou et al. 2016).
+The attention gates are values on the way. No backward pass is needed.
+
+The maps are of the fp32 network, whichever runtime gave the score: an int8 graph has none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import openvino as ov
+
+from inference.bundle import Bundle
+from inference.forms import F32
+from inference.runtime import graph, probability
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Maps:
+    """Where the network looked on one panel; every map covers all of the panel.
+
+    Attributes:
+        probability: the fp32 network's score, after the card's calibration.
+        evidence: (h, w) what each field adds to the logit; their mean and the bias are the logit.
+        gates: layer to the gate of its attention block, (h, w), 0 to 1.
+    """
+
+    probability: float
+    evidence: F32
+    gates: dict[int, F32]
+
+    @property
+    def gradcam(self) -> F32:
+        """Give Grad-CAM at the last map, (h, w): 1 where the score is raised most, 0 where not."""
+        raised = np.maximum(self.evidence, 0)
+        return np.asarray(raised / max(float(raised.max()), 1e-12), np.float32)
+
+
+class MapNetwork:
+    """A bundle's fp32 network with its maps as outputs; about a second to load."""
+
+    def __init__(self, bundle: Bundle, threads: int = 1) -> None:
+        """Build and compile it.
+
+        Raises:
+            BundleError: the weights do not fit the card's network.
+        """
+        self._bundle = bundle
+        model = graph.build(bundle.weights(), bundle.network, maps=True)
+        model.reshape([1, 1, bundle.network.height, bundle.network.width])
+        options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
+        self._compiled = ov.Core().compile_model(model, "CPU", options)
+
+    def of(self, pixels: F32) -> Maps:
+        """Give the maps of one (H, W) input, 0 to 1."""
+        found = self._compiled(np.ascontiguousarray(pixels[None, None], np.float32))
+        gates = {
+            layer: np.array(found[f"attention{layer}"][0, 0])
+            for layer in sorted(self._bundle.network.sa_after)
+        }
+        chance = float(probability(np.array(found["logits"], np.float64), self._bundle)[0])
+        return Maps(chance, np.array(found["evidence"][0, 0]), gates)
