@@ -264,7 +264,7 @@ def _judge(
     try:
         scored: Scored = scorer.score(content, ecg.media_type.value)
     except Unscorable as error:
-        return State.UNSCORABLE, Verdict(None, error.reason, site.validated), {}, {}
+        return State.UNSCORABLE, Verdict(None, error.reason, site.validated), {}, error.guard
     except Undecodable:
         return State.UNSCORABLE, Verdict(None, "undecodable", site.validated), {}, {}
     score = _score(scored, site.threshold)

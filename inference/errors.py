@@ -10,6 +10,11 @@ InferenceError
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+Record = Mapping[str, float | int | str]
+"""What the input-domain guard measured of an ECG, each distance with its bound."""
+
 
 class InferenceError(Exception):
     """Root of every error that this library raises on purpose; no message carries PHI."""
@@ -26,12 +31,14 @@ class Unscorable(InferenceError):
         reason: a stable code, e.g. `no-grid`, `too-few-leads`, `wrong-speed`, `blank`,
             `not-an-ecg`, `low-resolution`, `saturated`, `flat-line`, `too-short`, `out-of-domain`.
         detail: one sentence for people: what was found and what is needed.
+        guard: what had been measured by then, as `inference.score.Scored.guard` has it of a score.
     """
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: str, detail: str, guard: Record | None = None) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+        self.guard = dict(guard or {})
 
 
 class BundleError(InferenceError):

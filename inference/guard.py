@@ -2,18 +2,21 @@
 
 Before the network: cheap statistics of the input's ink, standardised by those of the training
 inputs. After it: how far the network's features are from theirs (`inference.embedding`). A distance
-beyond the bundle's bound means that the picture is not one that the model may judge.
+beyond the bundle's bound means that the picture is not one that the model may judge. What is
+measured is recorded, of an ECG that is refused as of one that is scored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from inference.embedding import Embedding
-from inference.errors import Unscorable
+from inference.errors import Record, Unscorable
 from inference.forms import F32, Tracings
 
 ROWS = 4
@@ -67,25 +70,61 @@ def shown_leads(tracings: Tracings) -> int:
     return int((np.isnan(tracings.leads_mv).mean(axis=1) <= 0.25).sum())
 
 
-def check_leads(tracings: Tracings, table: Mapping[str, Any]) -> int:
-    """Give the number of leads shown.
+@contextmanager
+def known(record: Record) -> Iterator[None]:
+    """Add to a refusal inside what had been measured before."""
+    try:
+        yield
+    except Unscorable as error:
+        error.guard = {**record, **error.guard}
+        raise
+
+
+def check_leads(tracings: Tracings, table: Mapping[str, Any]) -> Record:
+    """Give the number of `leads` shown and `min_leads`.
 
     Raises:
         Unscorable: `too-few-leads`.
     """
     shown, needed = shown_leads(tracings), int(table.get("min_leads", 12))
+    record = {"leads": shown, "min_leads": needed}
     if shown < needed:
-        raise Unscorable("too-few-leads", f"{shown} of 12 leads can be read; {needed} are needed")
-    return shown
+        told = f"{shown} of 12 leads can be read; {needed} are needed"
+        raise Unscorable("too-few-leads", told, record)
+    return record
 
 
-def check(pixels: F32, table: Mapping[str, Any]) -> float:
-    """Give the distance of an input.
+def check(pixels: F32, table: Mapping[str, Any]) -> Record:
+    """Give the `distance` of an input and its `bound`.
 
     Raises:
         Unscorable: `out-of-domain`.
     """
-    return _within(distance(pixels, table), float(table["bound"]), "inputs")
+    found, bound = distance(pixels, table), float(table["bound"])
+    record = {"distance": _told(found), "bound": bound}
+    if not found <= bound:
+        raise _out_of_domain("inputs", found, bound, record)
+    return record
+
+
+_IN_WORDS = (
+    ("leads", "leads shown", "min_leads", "at least"),
+    ("distance", "distance of the input", "bound", "up to"),
+    ("embedding", "distance of its features", "embedding_bound", "up to"),
+)
+
+
+def in_words(record: Record) -> list[str]:
+    """Say each measured number with its bound; of older records what they hold."""
+    said = []
+    for name, what, bound, how in _IN_WORDS:
+        if name in record:
+            limit = f" ({how} {record[bound]:.4g})" if bound in record else ""
+            value = record[name]
+            said.append(
+                f"{what} {value if isinstance(value, str) else format(value, '.4g')}{limit}"
+            )
+    return said
 
 
 def fit_features(embedding: Embedding, features: F32) -> dict[str, Any]:
@@ -100,19 +139,24 @@ def fit_features(embedding: Embedding, features: F32) -> dict[str, Any]:
     }
 
 
-def check_features(features: F32, embedding: Embedding, table: Mapping[str, Any]) -> float:
-    """Give the distance of one input's (1, d) features.
+def check_features(features: F32, embedding: Embedding, table: Mapping[str, Any]) -> Record:
+    """Give the distance of one input's (1, d) features, `embedding`, and `embedding_bound`.
 
     Raises:
         Unscorable: `out-of-domain`.
     """
-    found = float(embedding.distances(features)[0])
-    return _within(found, float(table["embedding"]["bound"]), "features")
-
-
-def _within(found: float, bound: float, what: str) -> float:
+    found, bound = float(embedding.distances(features)[0]), float(table["embedding"]["bound"])
+    record = {"embedding": _told(found), "embedding_bound": bound}
     if not found <= bound:
-        raise Unscorable(
-            "out-of-domain", f"distance {found:.2f} from the training {what}; up to {bound:.2f}"
-        )
-    return found
+        raise _out_of_domain("features", found, bound, record)
+    return record
+
+
+def _told(found: float) -> float | str:
+    """JSON has neither NaN nor infinity, which are what an overflowing network gives."""
+    return round(found, 4) if math.isfinite(found) else "not finite"
+
+
+def _out_of_domain(what: str, found: float, bound: float, record: Record) -> Unscorable:
+    told = f"distance {found:.2f} from the training {what}; up to {bound:.2f}"
+    return Unscorable("out-of-domain", told, record)

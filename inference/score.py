@@ -15,13 +15,15 @@ import numpy as np
 from inference import guard
 from inference.bundle import Bundle, open_bundle
 from inference.decode import decode, decode_file
-from inference.errors import BundleError
-from inference.forms import F32, U8, Picture, Waveform
+from inference.errors import BundleError, Record
+from inference.forms import F32, U8, Picture, Tracings, Waveform
 from inference.prepare import Clock, Prepared, evidence, look, pictures
 from inference.preprocess import preprocess
 from inference.runtime import BOUNDS, Runtime, load, probability
 
 GOLDEN_RATE_HZ = 250.0
+NOT_MEASURED = "not measured"
+"""The guard's record says so where an ECG was refused before, or the bundle cannot measure it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,8 +38,8 @@ class Scored:
         runtime: what computed it.
         validated: the card says that the bundle is validated at this site.
         prepared: what the score was made of.
-        guard: `source`, `leads`, `distance` with its `bound`, and `embedding` with its
-            `embedding_bound`; `embedding` is `not measured` where the bundle's card states none.
+        guard: `source`, `leads` with `min_leads`, `distance` with its `bound`, and `embedding` with
+            its `embedding_bound`; `embedding` is `not measured` where the bundle states none.
         timings_ms: milliseconds of each stage.
     """
 
@@ -51,7 +53,7 @@ class Scored:
     runtime: str
     validated: bool
     prepared: Prepared
-    guard: dict[str, float | int | str]
+    guard: Record
     timings_ms: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -124,11 +126,11 @@ class Scorer:
         return self._judge(source, clock)
 
     def _judge(self, source: Waveform | Picture, clock: Clock) -> Scored:
-        prepared = self.prepare(source, clock)
-        numbers = self._guarded(prepared)
-        with clock.stage("infer"):
-            logit, embedded = self.infer(prepared.steps.input)
-        return self._scored(logit, prepared, numbers | embedded, clock.timings_ms)
+        form = {"source": "waveform" if isinstance(source, Waveform) else "page"}
+        with guard.known(form):
+            prepared = self.prepare(source, clock)
+            logit, record = self.judge(prepared.tracings, prepared.steps.input, clock)
+        return self._scored(logit, prepared, {**form, **record}, clock.timings_ms)
 
     def prepare(self, source: Waveform | Picture, clock: Clock | None = None) -> Prepared:
         """Bring a decoded ECG into the one look and through the four steps.
@@ -143,36 +145,44 @@ class Scorer:
             steps = preprocess(drawn, self.bundle.recipe)
         return Prepared(source, tracings, drawn, steps)
 
-    def infer(self, pixels: F32) -> tuple[float, dict[str, float | int | str]]:
+    def judge(
+        self, tracings: Tracings, pixels: F32, clock: Clock | None = None
+    ) -> tuple[float, Record]:
+        """Give the logit of a prepared ECG that the guard lets pass, and the guard's record.
+
+        Args:
+            tracings: what the input was drawn of.
+            pixels: (H, W) input.
+            clock: takes the time of the inference.
+
+        Raises:
+            Unscorable: `too-few-leads`, `out-of-domain`.
+        """
+        table = self.bundle.card.get("guard", {})
+        record = {"embedding": NOT_MEASURED, **guard.check_leads(tracings, table)}
+        with guard.known(record):
+            record |= guard.check(pixels, table) if table else {}
+            with (clock or Clock()).stage("infer"):
+                logit, embedded = self.infer(pixels)
+        return logit, {**record, **embedded}
+
+    def infer(self, pixels: F32) -> tuple[float, Record]:
         """Give the logit of one (H, W) input, and how far its features are from the training's.
 
         Raises:
             Unscorable: `out-of-domain`.
         """
         if self._embedding is None:
-            logit = self.runtime.logits(pixels[None, None])[0]
-            return float(logit), {"embedding": "not measured"}
+            return float(self.runtime.logits(pixels[None, None])[0]), {}
         given, table = self.runtime.outputs(pixels[None, None]), self.bundle.card["guard"]
-        far = guard.check_features(given.features, self._embedding, table)
-        bound = float(table["embedding"]["bound"])
-        return float(given.logits[0]), {"embedding": round(far, 4), "embedding_bound": bound}
-
-    def _guarded(self, prepared: Prepared) -> dict[str, float | int | str]:
-        table = self.bundle.card.get("guard")
-        numbers: dict[str, float | int | str] = {
-            "source": "waveform" if isinstance(prepared.source, Waveform) else "page",
-            "leads": guard.shown_leads(prepared.tracings),
-        }
-        if table:
-            numbers["distance"] = round(guard.check(prepared.steps.input, table), 4)
-            numbers["bound"] = float(table["bound"])
-        return numbers
+        record = guard.check_features(given.features, self._embedding, table)
+        return float(given.logits[0]), record
 
     def _scored(
         self,
         logit: float,
         prepared: Prepared,
-        numbers: dict[str, float | int | str],
+        record: Record,
         timings_ms: dict[str, float],
     ) -> Scored:
         bundle = self.bundle
@@ -188,7 +198,7 @@ class Scorer:
             runtime=self.runtime.name,
             validated=bundle.validated,
             prepared=prepared,
-            guard=numbers,
+            guard=record,
             timings_ms=timings_ms,
         )
 

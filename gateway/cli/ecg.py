@@ -68,7 +68,8 @@ def _score_one(scorer: Scorer, file: Path, save_images: Path | None) -> dict[str
     try:
         scored = scorer.score_file(file)
     except Unscorable as error:
-        return {"file": str(file), "unscorable": error.reason, "detail": error.detail}
+        why = {"unscorable": error.reason, "detail": error.detail, "guard": error.guard}
+        return {"file": str(file), **why}
     except Undecodable as error:
         return {"file": str(file), "error": str(error)}
     except OSError as error:
@@ -159,6 +160,8 @@ def trace(
 
 def _show_head(row: EcgRow) -> None:
     """Print what it is and what became of it."""
+    from inference.guard import in_words
+
     reason = f" ({row.reason})" if row.reason else ""
     source = f"{row.source.protocol} from {row.source.peer or '?'} at {row.source.address or '?'}"
     typer.echo(f"ECG {row.id}  {row.state}{reason}")
@@ -172,6 +175,8 @@ def _show_head(row: EcgRow) -> None:
             f"  model      {row.score.model} {row.score.version} on {row.score.runtime}, "
             f"bundle SHA-256 {row.score.bundle}"
         )
+    if row.guard:
+        typer.echo(f"  guard      {', '.join(in_words(row.guard))}")
 
 
 def _show_timeline(store: Store, row: EcgRow) -> None:

@@ -34,7 +34,7 @@ def page_routes(store: Store, pictures: Pictures, version: str) -> APIRouter:
     """Give the routes of the pages, reading from `store` and showing `pictures`."""
     templates = Jinja2Templates(directory=TEMPLATES)
     templates.env.filters.update(
-        clock=words.clock, day=words.day, place=words.place, score=words.score
+        clock=words.clock, day=words.day, guard=words.guard, place=words.place, score=words.score
     )
     templates.env.globals.update(version=version, State=State)
     router = APIRouter()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from gateway.store.rows import EcgRow
+from inference.guard import in_words
 
 
 def clock(value: datetime | None) -> str:
@@ -30,3 +31,8 @@ def place(value: str) -> str:
 def score(row: EcgRow) -> str:
     """Show a score to three places."""
     return "—" if row.score is None else f"{row.score.probability:.3f}"
+
+
+def guard(row: EcgRow) -> str:
+    """Show what the input-domain guard measured, each number with its bound."""
+    return " · ".join(in_words(row.guard))

@@ -28,7 +28,8 @@ class EcgRow:
         lease_owner, lease_until: who holds it while `scoring`, and until when (UTC).
         score: what the model said; None before and for unscorable ones.
         images: name (`page`, `panel`, `input`, ...) to blob digest of a PNG.
-        guard: the input-domain guard's record.
+        guard: what the input-domain guard measured, of scored and refused ones; see
+            `inference.score.Scored`.
     """
 
     id: str

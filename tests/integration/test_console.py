@@ -90,6 +90,18 @@ def test_page_of_one_ecg(client: TestClient, ecg_id: str) -> None:
         assert f"<b>{what}</b>" in text
 
 
+def test_page_of_a_refused_ecg_says_how_far_it_was(client: TestClient, store: Store) -> None:
+    """Each number that the guard measured, with its bound; the others were not measured."""
+    ecg_id = arrivals.take(store).ecg_id
+    store.ecgs.claim(ecg_id, "me", 60)
+    measured = {"distance": 7.1234, "bound": 5.498, "embedding": "not measured"}
+    refused = Outcome(State.UNSCORABLE, "out-of-domain", guard=measured)
+    store.ecgs.finish(ecg_id, "me", refused, [])
+    text = client.get(f"/ecgs/{ecg_id}").text
+    assert "distance of the input 7.123 (up to 5.498)" in text
+    assert "distance of its features not measured" in text
+
+
 def test_an_unknown_ecg_is_not_found(client: TestClient) -> None:
     """Neither its page nor its pictures."""
     assert client.get("/ecgs/unknown").status_code == 404

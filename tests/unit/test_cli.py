@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 from gateway import cli
 from gateway.cli import ecg as ecg_commands
 from gateway.cli.app import make_app
-from gateway.ecg import Arrival, MediaType, Patient, Source
+from gateway.ecg import Arrival, MediaType, Patient, Source, State
 from gateway.errors import StoreUnavailable
-from gateway.store import open_store
+from gateway.store import Outcome, open_store
 from inference.errors import CohortError, Undecodable, Unscorable
 from inference.forms import Picture, Tracings
 from inference.prepare import Prepared
@@ -135,6 +135,19 @@ def test_trace_prints_the_life_of_an_ecg_without_its_patient(data: tuple[Path, s
         assert phi not in text
 
 
+def test_trace_tells_what_the_guard_measured_of_a_refused_ecg(data: tuple[Path, str]):
+    """Each distance with its bound."""
+    folder, ecg_id = data
+    measured = {"leads": 12, "min_leads": 11, "distance": 7.1234, "bound": 5.498}
+    refused = Outcome(State.UNSCORABLE, "out-of-domain", guard=measured)
+    with closing(open_store(f"sqlite:///{folder / 'gateway.sqlite3'}", folder / "blobs")) as store:
+        store.ecgs.claim(ecg_id, "w", 60)
+        store.ecgs.finish(ecg_id, "w", refused, [])
+    text = invoke("trace", ecg_id, "--data", str(folder))
+    assert "unscorable (out-of-domain)" in text
+    assert "leads shown 12 (at least 11), distance of the input 7.123 (up to 5.498)" in text
+
+
 def test_trace_of_an_unknown_ecg_fails(data: tuple[Path, str]):
     """Exit status 1 and a sentence."""
     assert "there is no ECG nosuch" in invoke("trace", "nosuch", "--data", str(data[0]), status=1)
@@ -160,7 +173,7 @@ class FakeScorer:
     def score_file(self, path: Path) -> Scored:
         data = path.read_bytes()
         if data == b"blank":
-            raise Unscorable("blank", "nothing on the page")
+            raise Unscorable("blank", "nothing on the page", {"source": "page"})
         if data == b"garbage":
             raise Undecodable("not a file of any format")
         return Scored(
@@ -202,6 +215,7 @@ def test_score_tells_why_a_file_has_no_score_and_exits_with_one(tmp_path: Path, 
     results = json.loads(invoke("score", *files, "--json", status=1))
     assert results[0]["probability"] == 0.91
     assert results[1]["unscorable"] == "blank"
+    assert results[1]["guard"] == {"source": "page"}
     assert results[2]["error"] == "not a file of any format"
     assert results[3]["error"] == "No such file or directory"
     table = invoke("score", *files, status=1)

@@ -50,19 +50,21 @@ def test_both_halves_are_seen(place, by):
     seen = fit(drawn(400))
     table = {"embedding": guard.fit_features(seen, drawn(200, seed=1))}
     moved = drawn(1, seed=2)
-    assert guard.check_features(moved, seen, table) <= table["embedding"]["bound"]
+    within = guard.check_features(moved, seen, table)
+    assert within["embedding"] <= within["embedding_bound"] == table["embedding"]["bound"]
     moved[0, place] += by
     with pytest.raises(Unscorable, match=r"out-of-domain.*features"):
         guard.check_features(moved, seen, table)
 
 
 def test_a_network_that_overflows_is_far():
-    """NaN lies within no bound."""
+    """NaN lies within no bound, and is recorded in words, for JSON has none."""
     seen = fit(drawn(400))
-    with pytest.raises(Unscorable, match="out-of-domain"):
+    with pytest.raises(Unscorable, match="out-of-domain") as caught:
         guard.check_features(
             np.full((1, 40), np.nan, np.float32), seen, {"embedding": {"bound": 9}}
         )
+    assert caught.value.guard == {"embedding": "not finite", "embedding_bound": 9}
 
 
 def test_the_bound_is_the_stated_quantile_of_the_validation_inputs_with_room():

@@ -73,8 +73,10 @@ def test_the_embedding_distance_goes_with_the_score(scored, scorer):
 def test_features_beyond_the_bound_are_not_scored(scored, tmp_path):
     """The same page, and a bundle whose bound lies a little nearer than the page."""
     nearer = {"embedding": {"bound": scored.guard["embedding"] * 0.99}}
-    with pytest.raises(Unscorable, match=r"out-of-domain.*features"):
+    with pytest.raises(Unscorable, match=r"out-of-domain.*features") as caught:
         with_embedding(tmp_path / "tiny", nearer).score(png(page(simulate("normal", 7))))
+    bound = nearer["embedding"]["bound"]
+    assert caught.value.guard == {**scored.guard, "embedding_bound": bound}
 
 
 def test_a_bundle_without_an_embedding_says_so(scored, tmp_path):
@@ -129,21 +131,37 @@ def test_the_self_test_gives_the_difference(scorer):
 
 
 def test_too_few_leads_are_not_scored():
-    """Ten leads of twelve, eleven needed."""
+    """Ten leads of twelve, eleven needed; the refusal records both numbers."""
     leads = np.zeros((12, 625), np.float32)
     leads[3:5] = np.nan
-    with pytest.raises(Unscorable, match="10 of 12"):
+    with pytest.raises(Unscorable, match="10 of 12") as caught:
         guard.check_leads(Tracings(leads, np.zeros(2500, np.float32), 250.0), {"min_leads": 11})
+    assert caught.value.guard == {"leads": 10, "min_leads": 11}
 
 
 def test_an_input_far_from_the_training_inputs_is_not_scored():
-    """A page full of ink, against a guard fitted on thin traces."""
+    """A page full of ink, against a guard fitted on thin traces; how far it is goes on record."""
     rng = np.random.default_rng(2)
     inputs = (rng.random((40, 32, 64)) < 0.05).astype(np.float32)
     table = guard.fit(inputs)
-    assert guard.check(inputs[0], table) < table["bound"]
-    with pytest.raises(Unscorable, match="out-of-domain"):
+    within = guard.check(inputs[0], table)
+    assert within["distance"] < within["bound"] == table["bound"]
+    with pytest.raises(Unscorable, match="out-of-domain") as caught:
         guard.check(np.full((32, 64), 0.6, np.float32), table)
+    assert caught.value.guard["distance"] > caught.value.guard["bound"] == table["bound"]
+
+
+def test_a_refusal_keeps_what_was_measured_before_it(scored, tmp_path):
+    """Refused by its ink: source, leads and distance are on record, the features were not seen."""
+    shutil.copytree(tiny_bundle(), tmp_path / "tiny")
+    card = dict(open_bundle(tmp_path / "tiny").card)
+    bound = scored.guard["distance"] * 0.99
+    write_card(tmp_path / "tiny", card | {"guard": card["guard"] | {"bound": bound}})
+    strict = Scorer.load(tmp_path / "tiny", "openvino-fp32", threads=1)
+    with pytest.raises(Unscorable, match=r"out-of-domain.*inputs") as caught:
+        strict.score(png(page(simulate("normal", 7))))
+    measured = {name: scored.guard[name] for name in ("source", "leads", "min_leads", "distance")}
+    assert caught.value.guard == {**measured, "bound": bound, "embedding": "not measured"}
 
 
 def test_a_waveform_that_is_too_short_is_unscorable(scorer):

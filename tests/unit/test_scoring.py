@@ -155,6 +155,15 @@ def test_unscorable_is_told_as_such(store: Store, error: Exception, reason: str)
     assert (told.kind, told.alert) == ("unscorable", False)
 
 
+def test_what_the_guard_measured_of_a_refused_ecg_is_kept(store: Store):
+    """How far it was from the training inputs, and how far it might have been."""
+    measured = {"leads": 12, "distance": 7.1, "bound": 5.5, "embedding": "not measured"}
+    ecg_id = take(store).ecg_id
+    score(store, ecg_id, Unscorable("out-of-domain", "too far", measured))
+    row = store.ecgs.get(ecg_id)
+    assert (row.reason, row.guard) == ("out-of-domain", measured)
+
+
 def test_unscorable_is_not_told_where_the_site_says_so(store: Store):
     """The site may keep unscorable ones to itself."""
     ecg_id = take(store).ecg_id
