@@ -18,24 +18,21 @@ import torch
 from torch import Tensor
 
 from inference import metrics
-from inference.beats import SEGMENTS_S, r_peaks
+from inference.beats import SEGMENTS_S, page_rows, r_peaks
 from inference.forms import F32, LEADS, U8, Picture, Tracings, Waveform
 from inference.network import SaResNet50
 from inference.occlusion import occlusion
 from inference.prepare import page_of
-from inference.render import Style, page, png
-from inference.render.layout import lay_out
-from inference.render.look import ROW_MM, WIDTH_MM
+from inference.render import png
+from inference.render.heat import ROWS, Heat, of_gate, of_gradcam, over, stretched
 from inference.runtime import probability
 from inference.score import Scorer
 
 SHARES = ("PR", "QRS", "ST", "T", "other")
 PAGE_S = 10.0
-ROWS, COLUMNS = 4, 4
+COLUMNS = 4
 CAM_LAYER = 2
 _NOISE, _DRAWS = 0.05, 8
-_WARM = np.array([255.0, 96.0, 0.0], np.float32)
-_PX_PER_MM = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,17 +118,13 @@ def explain(
 def _pictures(
     tracings: Tracings, network: SaResNet50, given: Tensor, heat: F32, maps: Mapping[int, Tensor]
 ) -> dict[str, U8]:
-    cam = gradcam(network, given)
     smooth = np.asarray(cv2.GaussianBlur(heat, (0, 0), 1.5), np.float32)
-    out = {
-        "gradcam": over(tracings, cam, f"Grad-CAM after layer {CAM_LAYER}: what raises the score"),
-        "saliency": over(tracings, smooth, "Saliency: |input x gradient|, SmoothGrad"),
+    heats = {
+        "gradcam": of_gradcam(gradcam(network, given), CAM_LAYER),
+        "saliency": Heat("Saliency: |input x gradient|, SmoothGrad", stretched(smooth)),
     }
-    for number, gate in maps.items():
-        words = f"Attention after layer {number}: gate {float(gate.min()):.2f} (white) to "
-        words += f"{float(gate.max()):.2f} (orange)"
-        out[f"attention{number}"] = over(tracings, gate[0, 0].numpy(), words)
-    return out
+    heats |= {f"attention{n}": of_gate(gate[0, 0].numpy(), n) for n, gate in maps.items()}
+    return {name: over(tracings, each) for name, each in heats.items()}
 
 
 def saliency(network: SaResNet50, given: Tensor, seed: int = 0) -> F32:
@@ -166,22 +159,13 @@ def gradcam(network: SaResNet50, given: Tensor, layer: int = CAM_LAYER) -> F32:
 
 def parts_of(tracings: Tracings, width: int) -> U8:
     """Tell which part of the beat each input column shows: (width,) index into `SHARES`."""
-    peaks = r_peaks(_rows(tracings), tracings.rate_hz) / tracings.rate_hz  # s
+    peaks = r_peaks(page_rows(tracings), tracings.rate_hz) / tracings.rate_hz  # s
     times = (np.arange(width) + 0.5) / width * PAGE_S
     table = np.full(width, SHARES.index("other"), np.uint8)
     for peak in peaks:
         for name, (start, stop) in SEGMENTS_S.items():
             table[(times >= peak + start) & (times < peak + stop)] = SHARES.index(name)
     return table
-
-
-def _rows(tracings: Tracings) -> F32:
-    """The page's four rows over its ten seconds, each lead level: (4, samples) mV."""
-    leads = tracings.leads_mv  # (12, window)
-    level = np.nan_to_num(leads - np.median(np.nan_to_num(leads), 1, keepdims=True))
-    three = level.reshape(COLUMNS, 3, -1).transpose(1, 0, 2).reshape(3, -1)
-    strip = tracings.rhythm_mv[None, : three.shape[1]]
-    return np.concatenate((three, np.nan_to_num(strip))).astype(np.float32)
 
 
 def shares(heat: F32, table: U8) -> dict[str, float]:
@@ -202,29 +186,6 @@ def by_lead(heat: F32, table: U8) -> F32:
         for part in range(len(SHARES)):
             cells[place, part] = cell[table[across] == part].sum()
     return cells / max(float(heat.sum()), 1e-12)
-
-
-def over(tracings: Tracings, heat: F32, words: str) -> U8:
-    """Lay heat over the page that a clinician reads, row by row: (rows, cols, 3) RGB.
-
-    Args:
-        tracings: what the page shows.
-        heat: (h, w) over the panel, which has the page's rows without the space between them.
-        words: written above the traces.
-    """
-    style = Style(header=(words,), px_per_mm=_PX_PER_MM)
-    laid, paper = lay_out(tracings, style), page(tracings, style)
-    tall, wide = round(ROW_MM * _PX_PER_MM), round(WIDTH_MM * _PX_PER_MM)
-    size = (wide, ROWS * tall)
-    fine = cv2.resize(np.asarray(heat, np.float32), size, interpolation=cv2.INTER_LINEAR)
-    part = (fine - fine.min()) / max(float(np.ptp(fine)), 1e-9)
-    strength = np.zeros(paper.shape[:2], np.float32)
-    left = round(min(trace.x_mm for trace in laid.leads) * _PX_PER_MM)
-    for row, baseline_mm in enumerate(sorted({t.baseline_mm for t in laid.traces})):
-        top = round((baseline_mm - ROW_MM / 2) * _PX_PER_MM)
-        strength[top : top + tall, left : left + wide] = part[row * tall : (row + 1) * tall]
-    tint = 1 - 0.65 * strength[..., None] * (1 - _WARM / 255)
-    return np.asarray(paper * tint, np.uint8)
 
 
 def compare(

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.templating import Jinja2Templates
 
-from gateway.console import words
+from gateway import words
 from gateway.console.pictures import Drawn, Pictures
 from gateway.ecg import DeliveryState, State
 from gateway.store import Store

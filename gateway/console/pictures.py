@@ -20,10 +20,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gateway.console.words import clock
 from gateway.ecg import State
 from gateway.errors import BlobLost
 from gateway.store import EcgRow, Store
+from gateway.words import clock
 from inference.decode import decode
 from inference.errors import InferenceError, Unscorable
 from inference.forms import U8, Picture, Waveform

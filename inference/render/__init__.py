@@ -2,7 +2,8 @@
 
 from inference.render.layout import Style
 from inference.render.look import panel
-from inference.render.paper import page, page_pdf
+from inference.render.paper import page
+from inference.render.pdf import page_pdf
 from inference.render.png import grey_of, png
 
 __all__ = ["Style", "grey_of", "page", "page_pdf", "panel", "png"]

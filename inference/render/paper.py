@@ -1,22 +1,17 @@
-"""The page as a picture and as a vector PDF."""
+"""The page as a picture."""
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from reportlab.lib.units import mm
-from reportlab.pdfgen.canvas import Canvas
 
 from inference.forms import U8, Tracings, Waveform
 from inference.render.ink import F64, Pen, coverage
 from inference.render.layout import Page, Style, Trace, lay_out
 
-_INK = (20, 20, 28)
-_MINOR = (250, 221, 221)
-_MAJOR = (240, 178, 178)
-_MINOR_PT, _MAJOR_PT = 0.1 * mm, 0.2 * mm
+INK = (20, 20, 28)
+MINOR = (250, 221, 221)
+MAJOR = (240, 178, 178)
 _DEFAULT = Style()
 
 
@@ -39,37 +34,12 @@ def page(source: Waveform | Tracings, style: Style = _DEFAULT) -> U8:
     return _written(paper, laid, px)
 
 
-def page_pdf(source: Waveform | Tracings, style: Style = _DEFAULT) -> bytes:
-    """Give the same page as a PDF of vectors; the same ECG gives the same bytes."""
-    laid = lay_out(source, style)
-    out = io.BytesIO()
-    canvas = Canvas(
-        out, pagesize=(laid.width_mm * mm, laid.height_mm * mm), pageCompression=1, invariant=1
-    )
-    canvas.setTitle("12-lead ECG")
-    # from the top left corner down, as the page is laid out
-    canvas.translate(0, laid.height_mm * mm)
-    canvas.scale(1, -1)
-    if style.grid == "pink":
-        _rule_pdf(canvas, laid)
-    canvas.setStrokeColorRGB(*(value / 255 for value in _INK))
-    canvas.setLineWidth(style.stroke_mm * mm)
-    canvas.setLineJoin(1)
-    canvas.setLineCap(1)
-    for trace in laid.traces:
-        _trace_pdf(canvas, laid, trace, style)
-    _write_pdf(canvas, laid)
-    canvas.showPage()
-    canvas.save()
-    return out.getvalue()
-
-
 def _rule(paper: U8, laid: Page, px: int) -> None:
     """Millimetre paper, in place: thin lines each millimetre, stronger ones each five."""
     left, top = round(laid.left_mm * px), round(laid.top_mm * px)
     right, bottom = round(laid.right_mm * px), round(laid.bottom_mm * px)
     heavy = max(1, px // 5)
-    for colour, step, width in ((_MINOR, px, 1), (_MAJOR, 5 * px, heavy)):
+    for colour, step, width in ((MINOR, px, 1), (MAJOR, 5 * px, heavy)):
         for offset in range(width):
             paper[top : bottom + heavy, left + offset : right + heavy : step] = colour
             paper[top + offset : bottom + heavy : step, left : right + heavy] = colour
@@ -91,7 +61,7 @@ def _ink(paper: U8, laid: Page, style: Style) -> None:
     amount = coverage(top, bottom, (height, width), pen.fine)
     inked = np.nonzero(amount)
     share = amount[inked][:, None].astype(np.float32) / 255
-    blend = paper[inked] * (1 - share) + np.array(_INK, np.float32) * share
+    blend = paper[inked] * (1 - share) + np.array(INK, np.float32) * share
     paper[inked] = np.rint(blend).astype(np.uint8)
 
 
@@ -111,47 +81,5 @@ def _written(paper: U8, laid: Page, px: int) -> U8:
     draw = ImageDraw.Draw(image)
     for text in laid.texts:
         font = ImageFont.load_default(text.size_mm * px)
-        draw.text((text.x_mm * px, text.baseline_mm * px), text.words, _INK, font, anchor="ls")
+        draw.text((text.x_mm * px, text.baseline_mm * px), text.words, INK, font, anchor="ls")
     return np.array(image, np.uint8)
-
-
-def _rule_pdf(canvas: Canvas, laid: Page) -> None:
-    wide, high = round(laid.right_mm - laid.left_mm), round(laid.bottom_mm - laid.top_mm)
-    for colour, step, width in ((_MINOR, 1, _MINOR_PT), (_MAJOR, 5, _MAJOR_PT)):
-        canvas.setStrokeColorRGB(*(value / 255 for value in colour))
-        canvas.setLineWidth(width)
-        path = canvas.beginPath()
-        for x in range(0, wide + 1, step):
-            path.moveTo((laid.left_mm + x) * mm, laid.top_mm * mm)
-            path.lineTo((laid.left_mm + x) * mm, laid.bottom_mm * mm)
-        for y in range(0, high + 1, step):
-            path.moveTo(laid.left_mm * mm, (laid.top_mm + y) * mm)
-            path.lineTo(laid.right_mm * mm, (laid.top_mm + y) * mm)
-        canvas.drawPath(path)
-
-
-def _trace_pdf(canvas: Canvas, laid: Page, trace: Trace, style: Style) -> None:
-    """One path per trace, broken where the pen is up."""
-    x = trace.x_mm + np.arange(trace.up_mm.size) / trace.rate_hz * style.speed_mm_per_s
-    y = np.clip(trace.baseline_mm - trace.up_mm, 0, laid.height_mm)
-    path = canvas.beginPath()
-    down = False
-    for at, to, inside in zip(x * mm, y * mm, x <= trace.x_mm + trace.width_mm + 1e-6, strict=True):
-        if np.isnan(to) or not inside:
-            down = False
-            continue
-        (path.lineTo if down else path.moveTo)(float(at), float(to))
-        down = True
-    canvas.drawPath(path)
-
-
-def _write_pdf(canvas: Canvas, laid: Page) -> None:
-    canvas.setFillColorRGB(*(value / 255 for value in _INK))
-    for text in laid.texts:
-        canvas.saveState()
-        canvas.translate(text.x_mm * mm, text.baseline_mm * mm)
-        canvas.scale(1, -1)
-        canvas.setFont("Helvetica", text.size_mm * mm)
-        # the built-in font knows Windows Latin 1 alone
-        canvas.drawString(0, 0, text.words.encode("cp1252", "replace").decode("cp1252"))
-        canvas.restoreState()

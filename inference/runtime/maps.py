@@ -15,8 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 import openvino as ov
 
+from inference.architecture import BLOCKS
 from inference.bundle import Bundle
 from inference.forms import F32
+from inference.render.heat import Heat, of_gate, of_gradcam
 from inference.runtime import graph, probability
 
 
@@ -40,17 +42,22 @@ class Maps:
         raised = np.maximum(self.evidence, 0)
         return np.asarray(raised / max(float(raised.max()), 1e-12), np.float32)
 
+    def heats(self) -> list[Heat]:
+        """Give the maps as they are drawn: Grad-CAM, then the attention of each block."""
+        gates = [of_gate(gate, layer) for layer, gate in self.gates.items()]
+        return [of_gradcam(self.gradcam, len(BLOCKS)), *gates]
+
 
 class MapNetwork:
     """A bundle's fp32 network with its maps as outputs; about a second to load."""
 
     def __init__(self, bundle: Bundle, threads: int = 1) -> None:
-        """Build and compile it.
+        """Build and compile it; one thread gives the same values each time.
 
         Raises:
             BundleError: the weights do not fit the card's network.
         """
-        self._bundle = bundle
+        self.bundle = bundle
         model = graph.build(bundle.weights(), bundle.network, maps=True)
         model.reshape([1, 1, bundle.network.height, bundle.network.width])
         options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
@@ -61,7 +68,7 @@ class MapNetwork:
         found = self._compiled(np.ascontiguousarray(pixels[None, None], np.float32))
         gates = {
             layer: np.array(found[f"attention{layer}"][0, 0])
-            for layer in sorted(self._bundle.network.sa_after)
+            for layer in sorted(self.bundle.network.sa_after)
         }
-        chance = float(probability(np.array(found["logits"], np.float64), self._bundle)[0])
+        chance = float(probability(np.array(found["logits"], np.float64), self.bundle)[0])
         return Maps(chance, np.array(found["evidence"][0, 0]), gates)

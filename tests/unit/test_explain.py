@@ -15,6 +15,7 @@ from inference import explain, explain_report  # noqa: E402
 from inference.forms import LEADS, Picture  # noqa: E402
 from inference.occlusion import occlusion  # noqa: E402
 from inference.render import Style, page  # noqa: E402
+from inference.render.heat import Heat, over  # noqa: E402
 from inference.runtime.eager import network_of  # noqa: E402
 from inference.score import Scorer  # noqa: E402
 from inference.simulate import simulate  # noqa: E402
@@ -92,7 +93,7 @@ def test_heat_lies_over_the_lead_it_is_of():
     tracings = cut(simulate("normal", 5))
     heat = np.zeros((64, 64), np.float32)
     heat[4:12, 36:44] = 1
-    plain, warm = (explain.over(tracings, h, "") for h in (np.zeros_like(heat), heat))
+    plain, warm = (over(tracings, Heat("", h)) for h in (np.zeros_like(heat), heat))
     rows, cols = np.nonzero((plain != warm).any(2))
     left_mm, row_mm = 26 + 125, (200 - 15) / 4  # x of V1; space of a row below one header line
     assert left_mm <= cols.min() / 5 <= cols.max() / 5 <= left_mm + 62.5

@@ -1,4 +1,4 @@
-"""How the console writes values for people."""
+"""How console and result PDF write values for people."""
 
 from __future__ import annotations
 
@@ -15,6 +15,14 @@ def clock(value: datetime | None) -> str:
     if value.tzinfo is None:
         return f"{value:%Y-%m-%d %H:%M:%S} (no zone)"
     return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def local(value: datetime | None) -> str:
+    """Show a time by its own clock, as the ward knows it; a naive one has none to name."""
+    if value is None:
+        return "at an unknown time"
+    zone = value.isoformat()[19:] if value.tzinfo else "(no zone)"
+    return f"{value:%Y-%m-%d %H:%M:%S} {zone}"
 
 
 def day(value: str) -> str:
