@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.forms import F32
+from inference.forms import F32, Tracings
 
 Ints = NDArray[np.intp]
 
@@ -46,6 +46,15 @@ def r_peaks(samples_mv: F32, rate_hz: float) -> Ints:
         (energy[1:-1] >= energy[:-2]) & (energy[1:-1] > energy[2:]) & (energy[1:-1] > floor)
     )
     return _spaced(candidates + 1, energy, round(REFRACTORY_S * rate_hz))
+
+
+def page_rows(tracings: Tracings) -> F32:
+    """Give the page's four rows over its ten seconds, each lead level: (4, samples) mV."""
+    leads = tracings.leads_mv  # (12, window)
+    level = np.nan_to_num(leads - np.median(np.nan_to_num(leads), 1, keepdims=True))
+    three = level.reshape(4, 3, -1).transpose(1, 0, 2).reshape(3, -1)  # column, row, window
+    strip = tracings.rhythm_mv[None, : three.shape[1]]
+    return np.concatenate((three, np.nan_to_num(strip))).astype(np.float32)
 
 
 def _energy(samples: F32, rate_hz: float) -> F32:
