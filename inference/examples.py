@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from inference import augment
 from inference.augment import AugmentConfig
 from inference.forms import F32, Tracings
+from inference.prepare import as_grey
 from inference.preprocess import PX_PER_MM, Recipe, preprocess
 from inference.render import panel
 from inference.render.look import STROKE_MM
@@ -70,11 +71,11 @@ class Examples(Dataset[Any]):  # type: ignore[misc]
         return len(self.sources)
 
     def __getitem__(self, at: tuple[int, int]) -> tuple[torch.Tensor, ...]:
-        """Give (1, H, W) input, label, classes and measures."""
+        """Give (1, H, W) uint8 input, 255 = all trace, label, classes and measures."""
         epoch, place = at
         rng = np.random.default_rng((self.seed, epoch, place))
         drawn = self.sources[place].draw(self.config, rng)
-        pixels = to_input(drawn.tracings, self.recipe, self.config, rng)
+        pixels = as_grey(to_input(drawn.tracings, self.recipe, self.config, rng))
         return (
             torch.from_numpy(pixels)[None],
             torch.tensor(drawn.label, dtype=torch.float32),

@@ -21,26 +21,31 @@ _PATIENCE = timedelta(hours=2)  # the others wait while the first one validates
 
 @contextmanager
 def joined(device: str) -> Iterator[None]:
-    """Join the other processes of this training, if `torchrun` started any, until the end."""
-    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    if several:
+    """Join the processes that `torchrun` started, if it did, until the end."""
+    started = "WORLD_SIZE" in os.environ
+    if started:
         backend = "nccl" if device.startswith("cuda") else "gloo"
         distributed.init_process_group(backend, timeout=_PATIENCE)
     try:
         yield
     finally:
-        if several:
+        if started:
             distributed.destroy_process_group()
+
+
+def together() -> bool:
+    """Tell whether this is one of `torchrun`'s processes, be it the only one."""
+    return bool(distributed.is_initialized())
 
 
 def rank() -> int:
     """Give this process's number, from 0."""
-    return distributed.get_rank() if distributed.is_initialized() else 0
+    return distributed.get_rank() if together() else 0
 
 
 def count() -> int:
     """Count the processes of this training."""
-    return distributed.get_world_size() if distributed.is_initialized() else 1
+    return distributed.get_world_size() if together() else 1
 
 
 def device(name: str) -> torch.device:
@@ -51,13 +56,20 @@ def device(name: str) -> torch.device:
     """
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise RuntimeMissing("--device cuda: this torch sees no CUDA card; use --device cpu")
-    if name == "cuda" and count() > 1:
+    if name == "cuda" and together():
         name = f"cuda:{os.environ['LOCAL_RANK']}"
     return torch.device(name)
 
 
+def repeatable() -> None:
+    """Let CUDA use no kernel whose sums come in another order each time."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(True)
+
+
 def total(counts: Tensor) -> Tensor:
     """Add up a tensor over all processes."""
-    if count() > 1:
+    if together():
         distributed.all_reduce(counts)
     return counts

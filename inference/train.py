@@ -4,7 +4,8 @@
 
 RUN/ then holds `config.json`, `checkpoint.pt` (tensors only; read with `weights_only`),
 `log.jsonl` (one line an epoch) and `weights.safetensors` (the averaged weights, fp16, without the
-auxiliary head). Same seed, data and machine: same weights.
+auxiliary head; as old as the checkpoint). Same seed, data and machine: same weights, on a CUDA card
+too, where only deterministic kernels are used.
 
 Under `torchrun` (`inference.processes`) several processes share each batch; only the first writes.
 Batch norm's statistics are then of each process's own share.
@@ -15,7 +16,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, huber_loss
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from inference import augment, processes
 from inference.augment import AugmentConfig
@@ -51,10 +52,12 @@ class TrainConfig:
         clip: largest norm of the gradient.
         endpoint_weight: of the endpoint's loss; BRLoss shrinks as the error rates fall.
         class_weight, measure_weight: of the auxiliary losses; the head is dropped at export.
+        mixup: Beta parameter of how far examples of a batch are mixed with one another (Zhang et
+            al., arXiv 1710.09412); 0 mixes none.
         seed: of weights, order and augmentation.
         workers: data-loading processes. threads: of torch; 0 leaves it alone.
         bf16: autocast to bfloat16. device: `cpu` or `cuda`.
-        checkpoint_minutes: between checkpoints inside an epoch.
+        checkpoint_minutes: between checkpoints; there is one at the end in any case.
         pretrained: a local safetensors file to start from.
     """
 
@@ -68,6 +71,7 @@ class TrainConfig:
     endpoint_weight: float = 2.0
     class_weight: float = 0.5
     measure_weight: float = 0.5
+    mixup: float = 0.0
     seed: int = 1
     workers: int = 1
     threads: int = 0
@@ -87,12 +91,20 @@ class TrainConfig:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """The data of a run: training and validation sources, and sizes of their auxiliary targets."""
+    """The data of a run.
+
+    Attributes:
+        training, validation: sources.
+        classes, measures: sizes of their auxiliary targets.
+        drawn: the training examples by (epoch, place), drawn ahead (`inference.bank`); None draws
+            them anew while the network trains.
+    """
 
     training: list[Any]
     validation: list[Any]
     classes: int = 0
     measures: int = 0
+    drawn: Dataset[Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,18 +181,27 @@ class Run:
         self.config = replace(config, network=replace(config.network, auxiliary=auxiliary))
         self.plan, self.out = plan, out
         self.device = processes.device(config.device)
+        if self.device.type == "cuda":
+            processes.repeatable()
         self.network = build(self.config.network)
         if config.pretrained:
             load_pretrained(self.network, Path(config.pretrained))
         self.network = self.network.to(self.device, memory_format=torch.channels_last)
         both = _Both(self.network)
-        self.both = DistributedDataParallel(both) if processes.count() > 1 else both
-        self.averaged = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
+        self.both = DistributedDataParallel(both) if processes.together() else both
+        self.average = build(self.config.network)
+        self.average.load_state_dict(self.network.state_dict())
+        self.average.to(self.device, memory_format=torch.channels_last).eval().requires_grad_(False)
+        pairs = _pairs(self.average.state_dict(), self.network.state_dict())
+        self._smooth, self._counts = pairs
+        self._seen: list[tuple[Tensor, ...]] = []  # the validation inputs, drawn once
         self.loss = Loss(self.config.loss).to(self.device)
         order = Order(len(plan.training), config.batch, config.epochs, config.seed)
         self.per_epoch, self.steps = order.per_epoch, len(order)
         self.optimiser = torch.optim.AdamW(
-            _groups(self.network, config.weight_decay), lr=config.peak_lr
+            _groups(self.network, config.weight_decay),
+            lr=config.peak_lr,
+            fused=self.device.type == "cuda",
         )
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimiser, config.peak_lr, total_steps=self.steps + 1, pct_start=config.warmup
@@ -195,27 +216,33 @@ class Run:
             self.out.mkdir(parents=True, exist_ok=True)
             document = self.config.document() | {"training": len(self.plan.training)}
             (self.out / "config.json").write_text(json.dumps(document, indent=1))
-        saved, seen, lost, began, waited = time.monotonic(), 0, 0.0, time.monotonic(), 0.0
-        ready = time.monotonic()
+        self._saved = began = ready = time.monotonic()
+        seen, lost, waited = 0, torch.zeros((), device=self.device), 0.0
         for batch in self._batches():
             waited += time.monotonic() - ready
-            lost += self._step(batch)
+            lost += self.learn(batch)
             seen += 1
-            if first and time.monotonic() - saved > 60 * self.config.checkpoint_minutes:
-                self.save()
-                saved = time.monotonic()
             if first and (self.step % 20 == 0 or self.step % self.per_epoch == 0):
-                spent = time.monotonic() - began
-                report(self._progress(lost / seen, seen, spent, waited))
-                seen, lost, began, waited = 0, 0.0, time.monotonic(), 0.0
+                mean, spent = float(lost) / seen, time.monotonic() - began
+                report(self._progress(mean, seen, spent, waited))
+                seen, waited, began = 0, 0.0, time.monotonic()
+                lost.zero_()
+            if first and self._due():
+                self.save()
             if first and self.step % self.per_epoch == 0:
                 self._end_of_epoch()
                 began = time.monotonic()
             ready = time.monotonic()
 
+    def _due(self) -> bool:
+        late = time.monotonic() - self._saved > 60 * self.config.checkpoint_minutes
+        return late or self.step == self.steps
+
     def _batches(self) -> Any:
         config = self.config
-        examples = Examples(self.plan.training, config.recipe, config.augment, config.seed)
+        examples = self.plan.drawn or Examples(
+            self.plan.training, config.recipe, config.augment, config.seed
+        )
         order = Order(
             len(self.plan.training), config.batch, config.epochs, config.seed, start=self.step
         )
@@ -225,11 +252,18 @@ class Run:
             num_workers=config.workers,
             worker_init_fn=one_thread,
             prefetch_factor=4 if config.workers else None,
+            pin_memory=self.device.type == "cuda",
         )
 
-    def _step(self, batch: list[Tensor]) -> float:
+    def learn(self, batch: list[Tensor]) -> Tensor:
+        """Take one step and give its loss, without waiting for a card to finish it."""
         self.network.train()
-        images, labels, classes, measures = (each.to(self.device) for each in batch)
+        pixels, labels, classes, measures = (
+            each.to(self.device, non_blocking=True) for each in batch
+        )
+        images = unit(pixels)
+        if self.config.mixup:
+            images, labels, classes, measures = self._mixed(images, labels, classes, measures)
         images = images.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
             logits, extra = self.both(images)
@@ -242,31 +276,27 @@ class Run:
         self.schedule.step()
         self.step += 1
         self._average()
-        return float(loss.detach())
+        return loss.detach()
+
+    def _mixed(self, *parts: Tensor) -> Iterator[Tensor]:
+        """Mix each example with its neighbour in the batch; what one does not know is unknown."""
+        rng = np.random.default_rng((self.config.seed, self.step, 11))
+        share = float(rng.beta(self.config.mixup, self.config.mixup))
+        return (share * part + (1 - share) * part.roll(1, 0) for part in parts)
 
     def _auxiliary(self, extra: Tensor, classes: Tensor, measures: Tensor) -> Tensor:
         said, measured = extra[:, : self.plan.classes], extra[:, self.plan.classes :]
-        total = 0.0 * extra.sum()  # of the graph, also where nothing is known: DDP waits for it
-        known = ~torch.isnan(classes)
-        if known.any():
-            each = binary_cross_entropy_with_logits(said[known], classes[known])
-            total = total + self.config.class_weight * each
-        known = ~torch.isnan(measures)
-        if known.any():
-            each = huber_loss(measured[known], measures[known])
-            total = total + self.config.measure_weight * each
-        return total
+        total = self.config.class_weight * _known_mean(
+            binary_cross_entropy_with_logits, said, classes
+        )
+        return total + self.config.measure_weight * _known_mean(huber_loss, measured, measures)
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def _average(self) -> None:
         """Move the averaged weights; a young run averages over fewer steps."""
         keep = min(self.config.ema, (1 + self.step) / (10 + self.step))
-        for name, value in self.network.state_dict().items():
-            mean = self.averaged[name]
-            if value.is_floating_point():
-                mean.lerp_(value, 1 - keep)
-            else:
-                mean.copy_(value)
+        torch._foreach_lerp_(*self._smooth, 1 - keep)
+        torch._foreach_copy_(*self._counts)
 
     def _progress(self, loss: float, seen: int, spent: float, waited: float) -> Progress:
         rate = seen * self.config.batch / max(spent, 1e-9)
@@ -276,37 +306,38 @@ class Run:
         return Progress(epoch, self.config.epochs, self.step, self.steps, loss, rate, left, share)
 
     def _end_of_epoch(self) -> None:
-        self.save()
-        self.export(self.out / "weights.safetensors")
+        labels = np.array([source.label for source in self.plan.validation])
         scores = self.validate()
-        labels = [source.label for source in self.plan.validation]
         line = {
             "epoch": self.step // self.per_epoch,
             "time": time.time(),
-            "auroc": auroc(np.array(labels), scores) if len(set(labels)) == 2 else None,
+            "auroc": auroc(labels, scores) if len(set(labels)) == 2 else None,
         }
         with (self.out / "log.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
 
-    def averaged_network(self) -> SaResNet50:
-        """Give a network with the averaged weights, in evaluation mode."""
-        network = build(self.config.network)
-        network.load_state_dict(self.averaged)
-        network.to(self.device, memory_format=torch.channels_last).eval()
-        return network
-
     def validate(self) -> F32:
         """Score the validation sources with the averaged weights, as drawn without augmentation."""
-        examples = Examples(self.plan.validation, self.config.recipe, augment.NONE)
-        logits: F32 = predict(self.averaged_network(), examples, self.config)
+        if not self._seen:
+            examples = Examples(self.plan.validation, self.config.recipe, augment.NONE)
+            self._seen = list(in_order(examples, self.config.workers))
+        logits: F32 = predict(self.average, self._seen, bf16=self.config.bf16)
         return logits
 
+    def score(self, sources: list[Any]) -> dict[str, tuple[int, float]]:
+        """Give key to label and logit of each source, in fp32 with the averaged weights."""
+        if not sources:
+            return {}
+        examples = Examples(sources, self.config.recipe, augment.NONE)
+        logits = predict(self.average, in_order(examples, self.config.workers), bf16=False)
+        return {s.key: (s.label, float(x)) for s, x in zip(sources, logits, strict=True)}
+
     def save(self) -> None:
-        """Write the checkpoint: a new file, then a rename."""
+        """Write the checkpoint, a new file and then a rename, and the weights of the same step."""
         held = {
             "step": self.step,
             "network": self.network.state_dict(),
-            "averaged": self.averaged,
+            "averaged": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "schedule": {"last_epoch": self.schedule.last_epoch},
             "rates": self.loss.rates,
@@ -314,6 +345,9 @@ class Run:
         partial = self.out / "checkpoint.partial"
         torch.save(held, partial)
         partial.replace(self.out / "checkpoint.pt")
+        weights = exported(self.average.state_dict())
+        (self.out / "weights.safetensors").write_bytes(save(weights))
+        self._saved = time.monotonic()
 
     def resume(self) -> bool:
         """Go on from the run's checkpoint; False when there is none."""
@@ -322,16 +356,20 @@ class Run:
             return False
         held = torch.load(path, map_location=self.device, weights_only=True)
         self.network.load_state_dict(held["network"])
-        self.averaged = held["averaged"]
+        self.average.load_state_dict(held["averaged"])
         self.optimiser.load_state_dict(held["optimiser"])
         self.schedule.last_epoch = held["schedule"]["last_epoch"]
         self.loss.rates = held["rates"]
         self.step = held["step"]
+        self._forget(self.step // self.per_epoch)
         return True
 
-    def export(self, path: Path) -> None:
-        """Write the averaged weights for a bundle."""
-        path.write_bytes(save(exported(self.averaged)))
+    def _forget(self, epoch: int) -> None:
+        """Drop the log's lines of epochs that come again."""
+        log = self.out / "log.jsonl"
+        if log.exists():
+            lines = log.read_text().splitlines(keepends=True)
+            log.write_text("".join(line for line in lines if json.loads(line)["epoch"] <= epoch))
 
 
 def exported(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -344,18 +382,45 @@ def exported(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: v.half() if v.ndim > 1 else v.float() for name, v in kept.items()}
 
 
-@torch.no_grad()  # type: ignore[untyped-decorator]
-def predict(network: SaResNet50, examples: Examples, config: TrainConfig) -> F32:
-    """Score every source once: (sources,) logits."""
-    at = [
-        [(0, i) for i in range(k, min(k + 16, len(examples)))] for k in range(0, len(examples), 16)
-    ]
-    loader = DataLoader(examples, batch_sampler=at, num_workers=config.workers)
+def _pairs(
+    held: dict[str, Tensor], given: dict[str, Tensor]
+) -> tuple[tuple[list[Tensor], list[Tensor]], tuple[list[Tensor], list[Tensor]]]:
+    """Pair what is averaged with what is given: real tensors, then whole numbers."""
+    both = [(held[name], value) for name, value in given.items()]
+    real = [pair for pair in both if pair[1].is_floating_point()]
+    whole = [pair for pair in both if not pair[1].is_floating_point()]
+    return tuple(([a for a, _ in pairs], [b for _, b in pairs]) for pairs in (real, whole))  # type: ignore[return-value]
+
+
+def unit(pixels: Tensor) -> Tensor:
+    """Give uint8 pixels, 255 = all trace, as the network's float32 input, 0..1."""
+    return pixels.float() / 255
+
+
+def _known_mean(loss: Callable[..., Tensor], said: Tensor, wanted: Tensor) -> Tensor:
+    """Average a loss over the targets that are known; zero where none is, with its graph (DDP)."""
+    known = ~torch.isnan(wanted)
+    each = loss(said, torch.where(known, wanted, 0.0), reduction="none")
+    return torch.where(known, each, 0.0).sum() / known.sum().clamp_min(1)
+
+
+def in_order(examples: Examples, workers: int = 0) -> Iterator[tuple[Tensor, ...]]:
+    """Draw every source once, in order and in batches."""
+    count = len(examples)
+    at = [[(0, i) for i in range(k, min(k + 16, count))] for k in range(0, count, 16)]
+    yield from DataLoader(
+        examples, batch_sampler=at, num_workers=workers, worker_init_fn=one_thread
+    )
+
+
+@torch.inference_mode()  # type: ignore[untyped-decorator]
+def predict(network: SaResNet50, batches: Iterable[tuple[Tensor, ...]], *, bf16: bool) -> F32:
+    """Score the inputs of every batch: (sources,) logits."""
     device = next(network.parameters()).device
     out = []
-    for images, *_ in loader:
-        with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16):
-            out.append(network(images.to(device)).float().cpu())
+    for pixels, *_ in batches:
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            out.append(network(unit(pixels.to(device))).float().cpu())
     logits: F32 = torch.cat(out).numpy()
     return logits
 

@@ -3,34 +3,60 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from pathlib import Path
 
 from inference.architecture import NetworkConfig
+from inference.axes import AXES, variants
+from inference.bank import draw
+from inference.examples import Examples
 from inference.preprocess import Recipe
 from inference.reference import recipe
-from inference.train import Progress, Run
+from inference.reference.crossfold import HELD
+from inference.train import Progress, Run, TrainConfig
 
 
 def main() -> None:
-    """Train, or go on from the checkpoint in RUN."""
+    """Draw a bank, or train, or go on from the checkpoint in RUN."""
     given = _options()
-    folder = given.data / "ptbxl"
-    parts = recipe.pretraining(folder) if given.pretrain else recipe.split(folder, given.test_fold)
-    height, _, width = given.size.partition("x")
-    config = recipe.config(
+    cohort = recipe.read(given.data / "ptbxl")
+    config = _config(given)
+    if given.draw:
+        slots = [
+            Examples(cohort.slot(slot), config.recipe, config.augment, config.seed)
+            for slot in range(given.slots)
+        ]
+        draw(slots, given.run, given.workers, _drawn)
+        return
+    parts = cohort.pretraining() if given.pretrain else cohort.split(given.test_fold)
+    drawn = cohort.drawn(given.bank, given.slots, given.test_fold) if given.bank else None
+    sizes = [len(each) for each in (parts.training, parts.validation, parts.test)]
+    _say(f"records: training {sizes[0]}, validation {sizes[1]}, test {sizes[2]}")
+    run = Run(config, recipe.plan(parts, drawn), given.run)
+    run.train(_tell)
+    held = {name: run.score(getattr(parts, name)) for name in HELD}
+    (given.run / "held.json").write_text(json.dumps(held, indent=1))
+
+
+def _config(given: argparse.Namespace) -> TrainConfig:
+    height, width = map(int, given.size.split("x"))
+    base = recipe.config(
         given.epochs,
         batch=given.batch,
         threads=given.threads,
+        workers=given.workers,
+        device=given.device,
+        seed=given.seed,
+        mixup=given.mixup,
         peak_lr=given.peak_lr,
         pretrained=given.start,
-        network=NetworkConfig(int(height), int(width)),
-        recipe=Recipe(input_height=int(height), input_width=int(width)),
+        network=NetworkConfig(height, width),
+        recipe=Recipe(input_height=height, input_width=width),
     )
-    sizes = [len(each) for each in (parts.training, parts.validation, parts.test)]
-    _say(f"records: training {sizes[0]}, validation {sizes[1]}, test {sizes[2]}")
-    Run(config, recipe.plan(parts), given.run).train(_tell)
+    made = {name: each for axis in AXES for name, each in variants(base, axis).items()}
+    return made[given.variant] if given.variant else base
 
 
 def _options() -> argparse.Namespace:
@@ -42,10 +68,23 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--peak-lr", type=float, default=5e-4)
     parser.add_argument("--size", default="128x256", help="HEIGHTxWIDTH of the input")
     parser.add_argument("--start", default="", help="safetensors to start from, of any size")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--mixup", type=float, default=0.0, help="Beta parameter; 0 mixes none")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=1, help="processes that draw or fetch")
     parser.add_argument("--test-fold", type=int, default=0)
     parser.add_argument("--pretrain", action="store_true", help="on what no fold of `raw` holds")
+    parser.add_argument("--variant", default="", help="of the ablation grid, by name")
+    parser.add_argument("--slots", type=int, default=40, help="of the bank")
+    parser.add_argument("--bank", type=Path, help="train on examples that --draw put there")
+    parser.add_argument("--draw", action="store_true", help="draw a bank into RUN, for all folds")
     return parser.parse_args()
+
+
+def _drawn(done: int, count: int) -> None:
+    if done % (count // 20) < 64:
+        _say(f"drawn {done} of {count}")
 
 
 def _tell(p: Progress) -> None:

@@ -1,7 +1,10 @@
-"""`python -m inference.reference.crossfold DATA RUN... [--out FILE]`: figures over all of `raw`.
+"""`python -m inference.reference.crossfold RUN... [--out FILE]`: figures over all of `raw`.
 
-One run a fold, in order. Each network scores the fold that it never saw; calibration map and
-threshold come from its own validation fold. Pooled, every record of `raw` is scored once.
+One run a fold. Each network has scored the fold that it never saw (RUN/held.json); calibration map
+and threshold come from its own validation fold. Pooled, every record of `raw` is scored once.
+
+With `--base RUN` the runs are variants of that one on the same split instead: their AUROC and AUPRC
+over all that neither trained on, validation and test, and their differences from the base's.
 """
 
 from __future__ import annotations
@@ -9,20 +12,20 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from inference import augment, metrics
-from inference.examples import Examples
+from inference import metrics
+from inference.evaluate import Metric
 from inference.metrics import Array
-from inference.network import NetworkConfig, build, load_pretrained
-from inference.preprocess import Recipe
-from inference.reference import recipe
-from inference.reference.sources import PtbxlSource
-from inference.train import TrainConfig, predict
+
+HELD = ("validation", "test")
+"""The parts of a split that a run scores when it is done."""
+_RANKED: dict[str, Metric] = {"auroc": metrics.auroc, "auprc": metrics.auprc}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,31 +44,21 @@ class Fold:
     said: Array
 
 
-def score_fold(data: Path, run: Path, number: int) -> Fold:
-    """Score test fold `number` with RUN's weights."""
-    trained = json.loads((run / "config.json").read_text())
-    network = build(NetworkConfig.of(trained["network"] | {"auxiliary": 0}))
-    load_pretrained(network, run / "weights.safetensors")
-    network.eval()
-    config = TrainConfig(recipe=Recipe.from_table(trained["recipe"]), workers=0, bf16=False)
-    parts = recipe.split(data / "ptbxl", number)
+def held_of(run: Path, part: str) -> tuple[Array, Array, Array]:
+    """Give keys, labels and logits, each (n,), of a part that a finished run has scored."""
+    told = json.loads((run / "held.json").read_text())[part]
+    labels, logits = zip(*told.values(), strict=True)
+    return np.array(list(told)), np.array(labels), np.array(logits)
 
-    def logits(sources: list[PtbxlSource]) -> Array:
-        drawn = Examples(sources, config.recipe, augment.NONE)
-        said: Array = predict(network, drawn, config)
-        return said
 
-    known = np.array([source.label for source in parts.validation])
-    seen = logits(parts.validation)
+def fold_of(run: Path) -> Fold:
+    """Judge a run's test fold by its validation fold."""
+    _, known, seen = held_of(run, "validation")
     slope, intercept = metrics.calibration_line(known, seen)
     threshold = metrics.best_f1_threshold(known, _chance(seen, slope, intercept))
-    chances = _chance(logits(parts.test), slope, intercept)
-    return Fold(
-        keys=np.array([source.key for source in parts.test]),
-        labels=np.array([source.label for source in parts.test]),
-        chances=chances,
-        said=(chances >= threshold).astype(int),
-    )
+    keys, labels, logits = held_of(run, "test")
+    chances = _chance(logits, slope, intercept)
+    return Fold(keys, labels, chances, said=(chances >= threshold).astype(int))
 
 
 def _chance(logits: Array, slope: float, intercept: float) -> Array:
@@ -78,12 +71,11 @@ def summarise(folds: list[Fold], draws: int = 2000) -> dict[str, Any]:
         np.concatenate([getattr(fold, name) for fold in folds])
         for name in ("keys", "labels", "chances", "said")
     )
-    ranked = {"auroc": metrics.auroc, "auprc": metrics.auprc}
     decided = {
         name: lambda truth, calls, name=name: metrics.at_threshold(truth, calls, 0.5)[name]
         for name in ("f1", "sensitivity", "specificity")
     }
-    figures = metrics.bootstrap(labels, chances, keys, ranked, draws=draws)
+    figures = metrics.bootstrap(labels, chances, keys, _RANKED, draws=draws)
     figures |= metrics.bootstrap(labels, said, keys, decided, draws=draws)
     return {
         "ecgs": int(labels.size),
@@ -94,17 +86,50 @@ def summarise(folds: list[Fold], draws: int = 2000) -> dict[str, Any]:
     }
 
 
+def compare(base: Path, runs: Sequence[Path], draws: int = 2000) -> dict[str, Any]:
+    """Give each run's figures on what no run of this split trained on, and those less the base's.
+
+    Raises:
+        ValueError: a run has held out other records than the base.
+    """
+    keys, labels, first = _all_held(base)
+    out: dict[str, Any] = {}
+    for run in (base, *runs):
+        its_keys, _, logits = _all_held(run)
+        if not np.array_equal(its_keys, keys):
+            raise ValueError(f"{run.name} is of another split than {base.name}")
+        both = np.stack((logits, first), 1)  # (n, 2)
+        wanted = {
+            **{name: lambda truth, of, f=f: f(truth, of[:, 0]) for name, f in _RANKED.items()},
+            **{
+                f"{name}_less_base": lambda truth, of, f=f: f(truth, of[:, 0]) - f(truth, of[:, 1])
+                for name, f in _RANKED.items()
+            },
+        }
+        found = metrics.bootstrap(labels, both, keys, wanted, draws=draws)
+        out[run.name] = {name: [round(v, 4) for v in figure] for name, figure in found.items()}
+    return {"ecgs": int(labels.size), "positive": int(labels.sum()), "runs": out}
+
+
+def _all_held(run: Path) -> tuple[Array, ...]:
+    parts = [held_of(run, part) for part in HELD]
+    return tuple(np.concatenate(each) for each in zip(*parts, strict=True))
+
+
 def main() -> None:
-    """Score every fold and print the figures."""
+    """Print the figures."""
     parser = argparse.ArgumentParser(
         prog="python -m inference.reference.crossfold", description=__doc__
     )
-    parser.add_argument("data", type=Path)
-    parser.add_argument("runs", type=Path, nargs="+", help="directories of the runs, fold 0 first")
+    parser.add_argument("runs", type=Path, nargs="+", help="directories of the runs")
+    parser.add_argument("--base", type=Path, help="the run that they are variants of")
     parser.add_argument("--out", type=Path, help="also write the figures there, as JSON")
     given = parser.parse_args()
-    folds = [score_fold(given.data, run, number) for number, run in enumerate(given.runs)]
-    told = json.dumps(summarise(folds), indent=1)
+    if given.base:
+        figures = compare(given.base, given.runs)
+    else:
+        figures = summarise([fold_of(run) for run in given.runs])
+    told = json.dumps(figures, indent=1)
     sys.stdout.write(told + "\n")
     if given.out:
         given.out.write_text(told + "\n")

@@ -32,7 +32,7 @@ def make(data: Path, run: Path, out: Path, version: str, *, int8: bool = True) -
     """Build the reference bundle from RUN/weights.safetensors."""
     trained = json.loads((run / "config.json").read_text())
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    parts = recipe.split(data / "ptbxl")
+    parts = recipe.read(data / "ptbxl").split()
     settings = Recipe.from_table(trained["recipe"])
     known = [s for s in parts.training if not s.record.scaled]
     shuffled = np.random.default_rng(5).permutation(len(known))
@@ -126,7 +126,7 @@ def _start(trained: dict[str, Any]) -> str:
 
 def measured(data: Path, bundle: Bundle) -> dict[str, dict[str, float]]:
     """Score validation and internal test records with a bundle, in fp32."""
-    parts = recipe.split(data / "ptbxl")
+    parts = recipe.read(data / "ptbxl").split()
     runtime = load(bundle, "openvino-fp32")
     out = {}
     for name, sources in (("validation", parts.validation), ("test", parts.test)):

@@ -14,6 +14,12 @@ from inference.forms import F32
 
 RATE_HZ = 250.0
 SUPERCLASSES = ("NORM", "MI", "STTC", "CD", "HYP")
+STATEMENTS = (
+    *("ABQRS", "IMI", "ASMI", "LVH", "NDT", "LAFB", "AFIB", "ISC_", "IRBBB", "PVC", "STD_"),
+    *("VCLVH", "STACH", "1AVB", "IVCD", "NST_", "SARRH", "SBRAD", "ISCAL", "CLBBB", "ILMI"),
+    *("QWAVE", "CRBBB", "LOWT", "AMI", "INVT"),
+)
+"""SCP-ECG statements (EN 1064) that at least 24 records of `raw` carry, besides SR and NORM."""
 ENDPOINT = "ischaemia_pattern"
 ATTRIBUTION = "PTB-XL (Wagner et al., Scientific Data 2020;7:154), CC BY 4.0, resampled to 250 Hz"
 _LARGEST_MV = 8.0
@@ -30,6 +36,7 @@ class Record:
         scaled: the millivolt scale is lost (z-scored per lead).
         label: 1 for MI or STTC, the stand-in endpoint.
         superclasses: (5,) 0 or 1 in the order of `SUPERCLASSES`.
+        statements: (26,) 0 or 1 in the order of `STATEMENTS`; NaN where none are told.
         peaks: R peaks, sample indices.
         limb_ratios: (6,) relative standard deviations of the limb leads, mean 1; ones when the
             scale is known or the ratios cannot be told.
@@ -41,6 +48,7 @@ class Record:
     scaled: bool
     label: int
     superclasses: F32
+    statements: F32
     peaks: Ints
     limb_ratios: F32
 
@@ -83,9 +91,16 @@ def _record(row: dict[str, str], stored: np.ndarray) -> Record:
         scaled=scaled,
         label=int(row[ENDPOINT]),
         superclasses=np.array([float(row[name]) for name in SUPERCLASSES], np.float32),
+        statements=_statements(row["scp_codes"].split()),
         peaks=r_peaks(samples, RATE_HZ),
         limb_ratios=limb_ratios(samples) if scaled else np.ones(6, np.float32),
     )
+
+
+def _statements(told: list[str]) -> F32:
+    if not told:
+        return np.full(len(STATEMENTS), np.nan, np.float32)
+    return np.array([each in told for each in STATEMENTS], np.float32)
 
 
 def limb_ratios(scored: F32) -> F32:

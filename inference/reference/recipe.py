@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from inference.bank import Bank
 from inference.reference import ptbxl
 from inference.reference.sources import CLASSES, MEASURES, PtbxlSource, usable
 from inference.train import Plan, TrainConfig
@@ -34,45 +35,88 @@ def folds(labels: np.ndarray, seed: int = 2025) -> np.ndarray:
     return of
 
 
-def split(folder: Path, test_fold: int = 0) -> Split:
-    """Split `ptbxl/`: one fold of `raw` to test, the next to validate, all else to train.
+@dataclass(frozen=True, slots=True, eq=False)
+class Cohort:
+    """The development cohort.
 
     PTB-XL's own folds keep patients apart between `train`, `val` and `raw`; inside `raw` a patient
     may appear twice and cannot be told, so its folds are by record.
+
+    Attributes:
+        records: all that a page can be made of.
+        fold_of: key of a record of `raw` to its fold.
+    """
+
+    records: list[ptbxl.Record]
+    fold_of: dict[str, int]
+
+    def split(self, test_fold: int = 0) -> Split:
+        """Give one fold of `raw` to test, the next to validate, all else to train."""
+        held = (test_fold, (test_fold + 1) % FOLDS)
+        training = [r for r in self.records if self.fold_of.get(r.key) not in held]
+        scales = ptbxl.lead_scales(training)
+        plain = {fold: [PtbxlSource(r, scales) for r in self.of_fold(fold)] for fold in held}
+        return Split(
+            training=[PtbxlSource(r, scales, INJURED) for r in training],
+            validation=plain[held[1]],
+            test=plain[held[0]],
+        )
+
+    def of_fold(self, fold: int) -> list[ptbxl.Record]:
+        """Give the records of one fold of `raw`, by number."""
+        records = [r for r in self.records if self.fold_of.get(r.key) == fold]
+        return sorted(records, key=_number)
+
+    def pretraining(self) -> Split:
+        """Give the records that no fold of `raw` holds: one start for the networks of all folds.
+
+        PTB-XL's `train` trains, `val` validates. Of `raw` only the leads' amplitudes are used,
+        which the z-scored records lack; no label and no course of a lead.
+        """
+        scales = ptbxl.lead_scales(self.records)
+        return Split(
+            training=[PtbxlSource(r, scales, INJURED) for r in self.records if r.part == "train"],
+            validation=[PtbxlSource(r, scales) for r in self.records if r.part == "val"],
+            test=[],
+        )
+
+    def slot(self, number: int) -> list[PtbxlSource]:
+        """Give every record for one slot of a bank, that `drawn` deals out to folds.
+
+        Records without a scale borrow it from one fold of `raw`, a slot the next one's.
+        """
+        scales = ptbxl.lead_scales(self.of_fold(number % FOLDS))
+        return [PtbxlSource(r, scales, INJURED) for r in self.records]
+
+    def drawn(self, folder: Path, slots: int, test_fold: int) -> Bank:
+        """Open a bank of `slots` slots for the training records of a split.
+
+        Slots that borrowed scales from the folds that test and validate are left out.
+        """
+        held = (test_fold, (test_fold + 1) % FOLDS)
+        places = [i for i, r in enumerate(self.records) if self.fold_of.get(r.key) not in held]
+        return Bank(folder, places, [s for s in range(slots) if s % FOLDS not in held])
+
+
+def read(folder: Path) -> Cohort:
+    """Read `ptbxl/` and deal `raw` into folds.
+
+    Raises:
+        CohortError: as `ptbxl.read`.
     """
     records = [r for r in ptbxl.read(folder) if usable(r)]
-    raw = sorted((r for r in records if not r.scaled), key=lambda r: int(r.key.split(":")[1]))
-    of = folds(np.array([r.label for r in raw]))
-    validation_fold = (test_fold + 1) % FOLDS
-    held = {r.key for r, fold in zip(raw, of, strict=True) if fold in (test_fold, validation_fold)}
-    training = [r for r in records if r.key not in held]
-    scales = ptbxl.lead_scales(training)
-    plain = [PtbxlSource(r, scales) for r in raw]
-    return Split(
-        training=[PtbxlSource(r, scales, INJURED) for r in training],
-        validation=[s for s, fold in zip(plain, of, strict=True) if fold == validation_fold],
-        test=[s for s, fold in zip(plain, of, strict=True) if fold == test_fold],
-    )
+    raw = sorted((r for r in records if not r.scaled), key=_number)
+    dealt = folds(np.array([r.label for r in raw]))
+    return Cohort(records, {r.key: int(fold) for r, fold in zip(raw, dealt, strict=True)})
 
 
-def pretraining(folder: Path) -> Split:
-    """Give the records that no fold of `raw` holds: one start for the networks of all folds.
-
-    PTB-XL's `train` trains, `val` validates. Of `raw` only the leads' amplitudes are used, which
-    the z-scored records lack; no label and no course of a lead.
-    """
-    records = [r for r in ptbxl.read(folder) if usable(r)]
-    scales = ptbxl.lead_scales(records)
-    return Split(
-        training=[PtbxlSource(r, scales, INJURED) for r in records if r.part == "train"],
-        validation=[PtbxlSource(r, scales) for r in records if r.part == "val"],
-        test=[],
-    )
+def _number(record: ptbxl.Record) -> int:
+    return int(record.key.split(":")[1])
 
 
-def plan(parts: Split) -> Plan:
-    """Give the training plan of a split."""
-    return Plan(parts.training, parts.validation, CLASSES, MEASURES)
+def plan(parts: Split, drawn: Bank | None = None) -> Plan:
+    """Give the training plan of a split, with its examples where they were drawn ahead."""
+    return Plan(parts.training, parts.validation, CLASSES, MEASURES, drawn)
 
 
 def config(epochs: int, **changes: object) -> TrainConfig:

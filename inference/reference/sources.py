@@ -11,16 +11,16 @@ from inference.augment import AugmentConfig
 from inference.beats import measure
 from inference.errors import Unscorable
 from inference.examples import Drawn
-from inference.forms import F32, Tracings, Waveform
+from inference.forms import F32, Waveform
 from inference.reference import injury
-from inference.reference.ptbxl import RATE_HZ, SUPERCLASSES, Record
+from inference.reference.ptbxl import RATE_HZ, STATEMENTS, SUPERCLASSES, Record
+from inference.sources import columns
 from inference.tracings import cut
 
-CLASSES = len(SUPERCLASSES)
+CLASSES = len(SUPERCLASSES) + len(STATEMENTS)
 MEASURES = 48
 _UNITS_MV = np.array([0.08, 0.2, 0.4, 0.4], np.float32)  # about one standard deviation each
 _FARTHEST = 6.0
-_WINDOW = 625  # samples that each column shows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,14 +49,15 @@ class PtbxlSource:
 
     def draw(self, config: AugmentConfig, rng: np.random.Generator) -> Drawn:
         """Draw it once."""
-        record, label, classes = self.record, float(self.record.label), self.record.superclasses
+        record, label = self.record, float(self.record.label)
+        classes = np.concatenate((record.superclasses, record.statements))
         samples = self._millivolts(rng)
         if classes[0] == 1 and label == 0 and rng.random() < self.injured:
             samples = injury.apply(samples, record.peaks, RATE_HZ, injury.draw(rng))
             label, classes = 1.0, _known_of_injured(classes)
         samples, peaks = augment.waveform(samples, record.peaks, RATE_HZ, config, rng)
         measures = np.clip(measure(samples, peaks, RATE_HZ) / _UNITS_MV, -_FARTHEST, _FARTHEST)
-        return Drawn(_page(samples), label, classes, measures.ravel())
+        return Drawn(columns(samples), label, classes, measures.ravel())
 
     def _millivolts(self, rng: np.random.Generator) -> F32:
         if not self.record.scaled:
@@ -69,17 +70,11 @@ class PtbxlSource:
 
 
 def _known_of_injured(classes: F32) -> F32:
-    """No longer normal; whether MI or STTC is a matter of words, so both are left unknown."""
+    """No longer normal; whether MI or STTC, and in which statement, are words: left unknown."""
     known = classes.copy()
     known[0], known[1], known[2] = 0, np.nan, np.nan
+    known[len(SUPERCLASSES) :] = np.nan
     return known
-
-
-def _page(samples_mv: F32) -> Tracings:
-    """Cut as `inference.tracings.cut` does at 250 Hz, without its refusals: flat leads happen."""
-    columns = samples_mv[:, : 4 * _WINDOW].reshape(4, 3, 4, _WINDOW)  # column, row, window
-    leads = columns[np.arange(4), :, np.arange(4)].reshape(12, _WINDOW)
-    return Tracings(leads, samples_mv[1, : 4 * _WINDOW], RATE_HZ)
 
 
 def usable(record: Record) -> bool:

@@ -52,7 +52,7 @@ class Pages:
 
 def internal(data: Path, bundle: Bundle) -> Outcomes:
     """Score the internal test fold in fp32."""
-    sources = recipe.split(data / "ptbxl").test
+    sources = recipe.read(data / "ptbxl").split().test
     logits = load(bundle, "openvino-fp32").logits(inputs(sources, bundle.recipe)[:, None])
     keys = [source.key for source in sources]
     return Outcomes(

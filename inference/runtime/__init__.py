@@ -1,12 +1,15 @@
 """Runtimes: one interface over OpenVINO (int8, bf16, fp32) and torch (CPU, CUDA).
 
-`auto` takes the fastest runtime that is installed, that this processor supports, and whose parity
-with the fp32 network was measured when the bundle was built and held.
+`auto` takes torch where it is installed and sees a CUDA card. Elsewhere it takes the fastest
+runtime that this processor supports and whose parity with the fp32 network was measured when the
+bundle was built and held.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -19,6 +22,7 @@ from inference.forms import F32
 F64 = NDArray[np.float64]
 RUNTIMES = ("openvino-int8", "openvino-bf16", "openvino-fp32", "torch")
 """Fastest first."""
+_DRIVER = Path("/proc/driver/nvidia/version")
 BOUNDS = {"openvino-int8": 0.02, "openvino-bf16": 0.01, "openvino-fp32": 0.002, "torch": 0.002}
 """Largest difference in probability from the card's golden values that a self-test allows.
 
@@ -83,15 +87,29 @@ def load(bundle: Bundle, runtime: str = "auto", threads: int = 0) -> Runtime:
 
 
 def choose(bundle: Bundle) -> str:
-    """Give the fastest usable runtime whose recorded parity holds; fp32 if nothing is recorded."""
+    """Give the fastest usable runtime whose recorded parity holds; fp32 if nothing is recorded.
+
+    Torch on a card is the network itself, in fp32: it needs no parity.
+    """
     from inference.runtime.vino import has_bf16  # noqa: PLC0415 - a second to import
 
+    if _card():
+        return "torch"
     parity = bundle.card.get("parity", {})
     for name in ("openvino-int8", "openvino-bf16"):
         usable = (bundle.path / INT8[0]).exists() if name.endswith("int8") else has_bf16()
         if usable and parity.get(name, {}).get("holds") is True:
             return name
     return "openvino-fp32"
+
+
+def _card() -> bool:
+    """Tell whether torch can use a CUDA card; asked only where its driver runs."""
+    if not _DRIVER.exists() or find_spec("torch") is None:
+        return False
+    from inference.runtime.eager import has_card  # noqa: PLC0415 - optional
+
+    return has_card()
 
 
 def probability(logits: F64, bundle: Bundle) -> F64:

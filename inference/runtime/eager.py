@@ -24,6 +24,11 @@ except ImportError as error:
 _LARGEST_BATCH = 32
 
 
+def has_card() -> bool:
+    """Tell whether this torch sees a CUDA card."""
+    return bool(torch.cuda.is_available())
+
+
 def network_of(bundle: Bundle) -> SaResNet50:
     """Build the bundle's network in fp32, in evaluation mode.
 
@@ -45,12 +50,12 @@ def network_of(bundle: Bundle) -> SaResNet50:
 
 
 class TorchRuntime:
-    """Fp32, on the first CUDA card if there is one."""
+    """Fp32, on `device`, or on the first CUDA card if there is one."""
 
-    def __init__(self, bundle: Bundle, threads: int = 0) -> None:
+    def __init__(self, bundle: Bundle, threads: int = 0, device: str = "") -> None:
         if threads:
             torch.set_num_threads(threads)
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = torch.device(device or ("cuda" if has_card() else "cpu"))
         self._network = network_of(bundle).to(self._device)
 
     @property

@@ -39,7 +39,7 @@ def plan():
 
 
 def weights(run):
-    return {name: value.clone() for name, value in run.averaged.items()}
+    return {name: value.clone() for name, value in run.average.state_dict().items()}
 
 
 def same(one, other):

@@ -17,6 +17,7 @@ from inference.sources import columns
 from inference.tracings import cut
 
 RATE = 250.0
+UNTOLD = np.full(len(ptbxl.STATEMENTS), np.nan, np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +126,15 @@ def test_a_record_without_scale_is_drawn_in_millivolts(normal):
     samples, peaks = normal
     scored = (samples - samples.mean(1, keepdims=True)) / samples.std(1, keepdims=True)
     record = ptbxl.Record(
-        "x", "train", scored, True, 0, np.zeros(5, np.float32), peaks, ptbxl.limb_ratios(scored)
+        key="x",
+        part="train",
+        samples=scored,
+        scaled=True,
+        label=0,
+        superclasses=np.zeros(5, np.float32),
+        statements=UNTOLD,
+        peaks=peaks,
+        limb_ratios=ptbxl.limb_ratios(scored),
     )
     source = PtbxlSource(record, np.full((3, 12), 0.2, np.float32))
     page = source.draw(augment.NONE, np.random.default_rng(1))
@@ -137,13 +146,17 @@ def test_a_normal_record_with_an_injury_is_positive_and_no_longer_normal(normal)
     """MI and STTC are left unknown, the other classes stay."""
     samples, peaks = normal
     classes = np.array([1, 0, 0, 1, 0], np.float32)
-    record = ptbxl.Record("x", "raw", samples, False, 0, classes, peaks, np.ones(6, np.float32))
+    statements = np.zeros(len(ptbxl.STATEMENTS), np.float32)
+    record = ptbxl.Record(
+        "x", "raw", samples, False, 0, classes, statements, peaks, np.ones(6, np.float32)
+    )
     drawn = PtbxlSource(record, np.ones((1, 12), np.float32), injured=1.0).draw(
         augment.NONE, np.random.default_rng(0)
     )
     assert drawn.label == 1
     assert drawn.classes[[0, 3, 4]].tolist() == [0, 1, 0]
     assert np.isnan(drawn.classes[1:3]).all()
+    assert np.isnan(drawn.classes[5:]).all()
     assert classes.tolist() == [1, 0, 0, 1, 0]
 
 
@@ -160,7 +173,7 @@ def test_folds_are_even_and_always_the_same():
 @pytest.mark.slow
 def test_no_record_is_in_two_parts_of_the_reference_split(shared):
     """Training, validation and test share no record, and only true millivolts are held out."""
-    parts = recipe.split(shared / "ptbxl")
+    parts = recipe.read(shared / "ptbxl").split()
     keys = [{s.key for s in part} for part in (parts.training, parts.validation, parts.test)]
     assert [len(k) for k in keys] == [2535, 304, 305]
     assert not keys[0] & keys[1]
