@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from gateway.store.rows import EcgRow
+from inference.electrodes import warning
 from inference.guard import in_words
 
 
@@ -42,5 +43,5 @@ def score(row: EcgRow) -> str:
 
 
 def guard(row: EcgRow) -> str:
-    """Show what the input-domain guard measured, each number with its bound."""
-    return " · ".join(in_words(row.guard))
+    """Show what the input-domain guard measured, each number with its bound, a warning first."""
+    return " · ".join(filter(None, (warning(row.guard), *in_words(row.guard))))

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from inference import guard
+from inference import electrodes, guard
 from inference.bundle import Bundle, open_bundle
 from inference.decode import decode, decode_file
 from inference.errors import BundleError, Record
@@ -39,7 +39,8 @@ class Scored:
         validated: the card says that the bundle is validated at this site.
         prepared: what the score was made of.
         guard: `source`, `leads` with `min_leads`, `distance` with its `bound`, and `embedding` with
-            its `embedding_bound`; `embedding` is `not measured` where the bundle states none.
+            its `embedding_bound`; `embedding` is `not measured` where the bundle states none;
+            `electrodes` names those that seem interchanged, else it is empty.
         timings_ms: milliseconds of each stage.
     """
 
@@ -159,8 +160,9 @@ class Scorer:
             Unscorable: `too-few-leads`, `out-of-domain`.
         """
         table = self.bundle.card.get("guard", {})
-        record = {"embedding": NOT_MEASURED, **guard.check_leads(tracings, table)}
+        record = {"embedding": NOT_MEASURED, "electrodes": electrodes.noted(tracings)}
         with guard.known(record):
+            record |= guard.check_leads(tracings, table)
             record |= guard.check(pixels, table) if table else {}
             with (clock or Clock()).stage("infer"):
                 logit, embedded = self.infer(pixels)

@@ -117,7 +117,9 @@ def _stem(file: Path, folder: Path) -> str:
 
 
 def _show_scores(results: list[dict[str, Any]]) -> None:
-    """Print a table."""
+    """Print a table, and below it what is to be minded."""
+    from inference.electrodes import warning
+
     rows = table("file", "score", "threshold", "category", "model", "runtime", "ms")
     for result in results:
         if "probability" not in result:
@@ -139,6 +141,9 @@ def _show_scores(results: list[dict[str, Any]]) -> None:
             f"{took:.0f}",
         )
     show(rows)
+    for result in results:
+        if warned := warning(result.get("guard", {})):
+            typer.echo(f"{result['file']}: {warned}")
 
 
 def trace(
@@ -160,6 +165,7 @@ def trace(
 
 def _show_head(row: EcgRow) -> None:
     """Print what it is and what became of it."""
+    from inference.electrodes import warning
     from inference.guard import in_words
 
     reason = f" ({row.reason})" if row.reason else ""
@@ -177,6 +183,8 @@ def _show_head(row: EcgRow) -> None:
         )
     if row.guard:
         typer.echo(f"  guard      {', '.join(in_words(row.guard))}")
+    if warned := warning(row.guard):
+        typer.echo(f"  electrodes {warned}")
 
 
 def _show_timeline(store: Store, row: EcgRow) -> None:

@@ -187,7 +187,7 @@ class FakeScorer:
             runtime="openvino-int8",
             validated=False,
             prepared=PREPARED,
-            guard={"leads": 12},
+            guard={"leads": 12, "electrodes": "RA-LA" if data == b"swapped" else ""},
             timings_ms={"decode": 1.0},
         )
 
@@ -221,6 +221,16 @@ def test_score_tells_why_a_file_has_no_score_and_exits_with_one(tmp_path: Path, 
     table = invoke("score", *files, status=1)
     for part in ("0.910", "positive", "no score: blank"):
         assert part in table
+
+
+def test_score_warns_of_electrodes_that_seem_interchanged(tmp_path: Path, scorer: None):
+    """The file has its score, and a sentence of its own below the table."""
+    for name in ("ecg", "swapped"):
+        (tmp_path / name).write_bytes(name.encode())
+    text = invoke("score", str(tmp_path / "ecg"), str(tmp_path / "swapped"))
+    assert text.count("0.910") == 2
+    assert text.count("Possible interchange") == 1
+    assert f"{tmp_path / 'swapped'}: Possible interchange of electrodes RA-LA" in text
 
 
 def test_images_with_the_same_name_in_two_folders_do_not_overwrite_each_other(

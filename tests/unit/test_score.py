@@ -161,7 +161,8 @@ def test_a_refusal_keeps_what_was_measured_before_it(scored, tmp_path):
     with pytest.raises(Unscorable, match=r"out-of-domain.*inputs") as caught:
         strict.score(png(page(simulate("normal", 7))))
     measured = {name: scored.guard[name] for name in ("source", "leads", "min_leads", "distance")}
-    assert caught.value.guard == {**measured, "bound": bound, "embedding": "not measured"}
+    unseen = {"electrodes": "", "embedding": "not measured"}
+    assert caught.value.guard == {**measured, "bound": bound, **unseen}
 
 
 def test_a_waveform_that_is_too_short_is_unscorable(scorer):
