@@ -83,6 +83,7 @@ def summarise(outcomes: Outcomes, bundle: Bundle, config: EvaluateConfig) -> dic
                 "refused": dict(outcomes.refused),
                 "refused_positive": outcomes.refused_positive,
                 "unknown": _unknown(outcomes),
+                "guard": _guarded(outcomes),
             },
             "metrics": intervals(outcomes, threshold, config),
             "baselines": {"all_positive_f1": metrics.all_positive_f1(prevalence)},
@@ -105,6 +106,19 @@ def _unknown(outcomes: Outcomes) -> dict[str, int]:
     """Count the scored ECGs whose sex, age or site the table leaves open."""
     strata = outcomes.strata
     return {n: int((strata[n] == "").sum()) for n in KNOWN if n in strata}
+
+
+def _guarded(outcomes: Outcomes) -> dict[str, Any]:
+    """Count what the guard refused as out of domain; say how far what it let pass lies, and may."""
+    told: dict[str, Any] = {"refused": outcomes.refused.get("out-of-domain", 0)}
+    for name, bound in (("distance", "bound"), ("embedding", "embedding_bound")):
+        measured = [record for record in outcomes.guard if bound in record]
+        if measured:
+            found = np.array([record[name] for record in measured], float)
+            told[name] = [*np.quantile(found, (0.5, 0.95, 1.0)).tolist(), measured[0][bound]]
+    if outcomes.guard:
+        told["electrodes"] = sum(bool(record.get("electrodes")) for record in outcomes.guard)
+    return told
 
 
 def _at_real_prevalence(

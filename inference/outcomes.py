@@ -10,7 +10,7 @@ import numpy as np
 
 from inference.cohort import Case, Tell, silent
 from inference.decode import decode_file
-from inference.errors import Undecodable, Unscorable
+from inference.errors import Record, Undecodable, Unscorable
 from inference.forms import U8, Waveform
 from inference.metrics import Array
 from inference.prepare import look
@@ -33,6 +33,7 @@ class Outcomes:
         groups: (n,) patients, any values.
         strata: subgroup name to (n,) strings, empty where unknown.
         keys: names without PHI.
+        guard: what the guard measured of each; empty where that was not kept.
         refused: reason code to count, of ECGs that could not be scored.
         refused_positive: how many of the refused had the outcome.
         cases: the rows that were scored, where pictures may be wanted.
@@ -45,6 +46,7 @@ class Outcomes:
     groups: Array
     strata: Mapping[str, Array] = field(default_factory=dict)
     keys: Sequence[str] = ()
+    guard: Sequence[Record] = ()
     refused: Mapping[str, int] = field(default_factory=dict)
     refused_positive: int = 0
     cases: Sequence[Case] = ()
@@ -53,7 +55,7 @@ class Outcomes:
 
 def score_cohort(scorer: Scorer, cases: Sequence[Case], tell: Tell = silent) -> Outcomes:
     """Score every case; what cannot be scored is counted by reason, never left out silently."""
-    kept: list[tuple[Case, float, float, str]] = []
+    kept: list[tuple[Case, float, float, Record]] = []
     refused: dict[Case, str] = {}
     for done, case in enumerate(cases, start=1):
         try:
@@ -61,8 +63,7 @@ def score_cohort(scorer: Scorer, cases: Sequence[Case], tell: Tell = silent) -> 
         except (Unscorable, Undecodable) as error:
             refused[case] = getattr(error, "reason", "undecodable")
         else:
-            source = str(scored.guard["source"])
-            kept.append((case, scored.probability, scored.logit, source))
+            kept.append((case, scored.probability, scored.logit, scored.guard))
         tell("scoring", done, len(cases))
     rows = [each[0] for each in kept]
     outcomes = Outcomes(
@@ -70,8 +71,9 @@ def score_cohort(scorer: Scorer, cases: Sequence[Case], tell: Tell = silent) -> 
         scores=np.array([each[1] for each in kept]),
         logits=np.array([each[2] for each in kept]),
         groups=np.array([case.patient for case in rows]),
-        strata=strata_of(rows, [each[3] for each in kept]),
+        strata=strata_of(rows, [str(each[3]["source"]) for each in kept]),
         keys=[case.key for case in rows],
+        guard=[each[3] for each in kept],
         cases=rows,
     )
     return with_refused(outcomes, refused)

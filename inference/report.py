@@ -52,7 +52,7 @@ NAMES = {
 _GROUPS = {"sex": "sex", "age_band": "age, years", "site": "site", "source": "source"}
 _REASONS = {
     "too-few-leads": "too few leads to be seen",
-    "out-of-domain": "unlike the ECGs that the model was trained on",
+    "out-of-domain": "refused by the guard: unlike the ECGs that the model was trained on",
     "undecodable": "not a readable ECG file",
 }
 
@@ -144,11 +144,12 @@ def _cohort(cohort: Mapping[str, Any]) -> str:
         ("Not scored", f"{refused}, of these {cohort['refused_positive']} with the outcome"),
         *(
             (f"… {_REASONS.get(reason, reason)}", count)
-            for reason, count in sorted(cohort["refused"].items())
+            for reason, count in sorted(({"out-of-domain": 0} | cohort["refused"]).items())
         ),
         ("Scored", f"{cohort['ecgs']} (patients: {cohort['patients']})"),
         ("With the outcome", f"{cohort['positive']} ({cohort['prevalence']:.1%})"),
     ]
+    rows += _guarded(cohort["guard"])
     if cohort.get("repeated_files"):
         rows.append(("Repeated files", cohort["repeated_files"]))
     unknown = [f"{_GROUPS[name]} of {count}" for name, count in cohort["unknown"].items() if count]
@@ -159,6 +160,20 @@ def _cohort(cohort: Mapping[str, Any]) -> str:
         "counts in no figure below.</p>"
     )
     return "<h2>Cohort</h2>" + table(("", ""), rows) + note
+
+
+def _guarded(guard: Mapping[str, Any]) -> list[tuple[str, object]]:
+    """Say how far the scored ECGs lie from the training inputs."""
+    rows: list[tuple[str, object]] = []
+    names = {"distance": "Distance of their inputs", "embedding": "Distance of their features"}
+    for name, what in names.items():
+        if name in guard:
+            middle, most, largest, bound = (number(value, 2) for value in guard[name])
+            told = f"median {middle}, 95 % within {most}, largest {largest}; scored up to {bound}"
+            rows.append((f"{what} from the training inputs", told))
+    if guard.get("electrodes"):
+        rows.append(("Electrodes that seem interchanged", guard["electrodes"]))
+    return rows
 
 
 def _headline(results: Mapping[str, Any]) -> str:

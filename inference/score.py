@@ -160,7 +160,10 @@ class Scorer:
             Unscorable: `too-few-leads`, `out-of-domain`.
         """
         table = self.bundle.card.get("guard", {})
-        record = {"embedding": NOT_MEASURED, "electrodes": electrodes.noted(tracings)}
+        record: dict[str, float | int | str] = {
+            "embedding": NOT_MEASURED,
+            "electrodes": electrodes.noted(tracings),
+        }
         with guard.known(record):
             record |= guard.check_leads(tracings, table)
             record |= guard.check(pixels, table) if table else {}

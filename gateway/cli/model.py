@@ -224,6 +224,7 @@ def _show_metrics(results: dict[str, Any]) -> None:
         f"PPV {real['ppv']:.4f}, {real['alerts_per_day']:.1f} alerts a day",
     )
     rows.add_row("ECGs scored", f"{cohort['ecgs']}, {cohort['positive']} with the outcome")
-    reasons = ", ".join(f"{count} {reason}" for reason, count in cohort["refused"].items())
-    rows.add_row("not scored", reasons or "0")
+    refused = {"out-of-domain": 0} | cohort["refused"]
+    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(refused.items()))
+    rows.add_row("not scored", reasons)
     show(rows)

@@ -1,5 +1,6 @@
 """A validation's figures and its report: complete, by hand where that can be, and without PHI."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,27 @@ def test_the_report_names_everything_and_nobody(bundle, outcomes, tmp_path):
     assert read_results(tmp_path / "results.json")["metrics"] == results["metrics"]
 
 
+def test_the_report_says_what_the_guard_did(bundle, outcomes, tmp_path):
+    """How many it refused, none included, and how far from the training inputs the others are."""
+    measured = [
+        {"distance": n / 59, "bound": 5.5, "embedding": "not measured", "electrodes": ""}
+        for n in range(60)
+    ]
+    measured[7]["electrodes"] = "RA-LA"
+    seen = replace(outcomes, guard=measured)
+    refused = {Case(Path("x"), 0, "p", row=n): "out-of-domain" for n in (77, 78)}
+    results = summarise(with_refused(seen, refused), bundle, EvaluateConfig(draws=50))
+    told = results["cohort"]["guard"]
+    assert told["distance"] == pytest.approx([0.5, 0.95, 1, 5.5])
+    assert (told["refused"], told["electrodes"], "embedding" in told) == (2, 1, False)
+    text = report.html(results)
+    assert "model was trained on</td><td>2</td>" in text
+    assert "median 0.50, 95 % within 0.95, largest 1.00; scored up to 5.50" in text
+    none = summarise(outcomes, bundle, EvaluateConfig(draws=50))
+    assert none["cohort"]["guard"] == {"refused": 0}
+    assert "model was trained on</td><td>0</td>" in report.html(none)
+
+
 def test_alerts_at_the_prevalence_of_the_hospital(bundle, outcomes):
     """By Bayes' rule from sensitivity and specificity, with an interval around the estimate."""
     config = EvaluateConfig(prevalence=0.01, ecgs_per_day=200, draws=50)
@@ -116,8 +138,6 @@ def test_the_worst_mistakes_are_mistakes(outcomes):
 
 def test_a_mistake_is_shown_without_its_header(outcomes, tmp_path):
     """A scanned page is drawn anew of what was read from it."""
-    from dataclasses import replace
-
     from PIL import Image
 
     from inference.render import Style, page
