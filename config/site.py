@@ -31,6 +31,13 @@ def _timezone(value: str) -> str:
         raise ValueError("allowed is a name of the IANA list such as Europe/Berlin") from None
 
 
+def _web_address(value: str) -> str:
+    """Check the address of the console; empty means that nobody else reaches it."""
+    if value and not re.fullmatch(r"https?://[\w.:\[\]-]+(/[\w./~-]*)?", value):
+        raise ValueError("allowed is an address such as https://ecg.hospital.example")
+    return value.rstrip("/")
+
+
 AeTitle = Annotated[str, AfterValidator(_ae_title)]
 Network = Annotated[str, AfterValidator(_network)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,62}$")]
@@ -96,6 +103,8 @@ class Destination(Part):
     retry_first_s: float = Field(default=1.0, gt=0)
     retry_max_s: float = Field(default=60.0, gt=0)
     max_busy_retries: int = Field(default=10, ge=0)
+    pdf: Literal["none", "embed", "link"] = "none"
+    pdf_max_kb: int = Field(default=1024, ge=1)
 
 
 class Alert(Part):
@@ -122,6 +131,7 @@ class Site(Part):
     ae_title: AeTitle = "ECG_GATEWAY"
     identifier_authority: str = ""
     timezone: Annotated[str, AfterValidator(_timezone)] = ""
+    console_url: Annotated[str, AfterValidator(_web_address)] = ""
     dicom_peers: tuple[DicomPeer, ...] = ()
     hl7_peers: tuple[Hl7Peer, ...] = ()
     destinations: tuple[Destination, ...] = ()
@@ -134,6 +144,13 @@ class Site(Part):
             names = [item.name for item in getattr(self, key)]
             if len(set(names)) != len(names):
                 raise ValueError(f"{key}: two entries have the same name")
+        return self
+
+    @model_validator(mode="after")
+    def _links_lead_somewhere(self) -> Self:
+        linked = [item.name for item in self.destinations if item.pdf == "link"]
+        if linked and not self.console_url:
+            raise ValueError(f'pdf = "link" of {linked[0]!r} needs console_url')
         return self
 
     @model_validator(mode="after")

@@ -10,9 +10,9 @@
 
 Of a quarantined ECG nobody is told: any message would name a patient, and which one is in doubt.
 
-With the outcome its evidence is committed: the panel that was judged and the network's input. Other
-pictures follow from them and the original bytes, and are drawn when somebody looks
-(`gateway.console.pictures`).
+With the outcome its evidence is committed: the panel that was judged, the network's input, and the
+result PDF where a destination that is told wants it in its message. Other pictures follow from
+them and the original bytes, and are drawn when somebody looks (`gateway.console.pictures`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,14 @@ import structlog
 from numpy.typing import NDArray
 
 from gateway import failpoints
-from gateway.delivery.prepare import ResultSite, Verdict, alerts_live, prepare
+from gateway.delivery.prepare import (
+    RESULT_PDF,
+    ResultSite,
+    Verdict,
+    alerts_live,
+    embeds_pdf,
+    prepare,
+)
 from gateway.ecg import Score, State
 from gateway.errors import BlobLost, OutOfResources, StoreUnavailable
 from gateway.identity import Visit, find_visit, mismatch
@@ -78,11 +85,13 @@ class Terms:
         results: what results need.
         threshold: the site's own decision threshold; None takes the bundle's.
         validated: the active bundle's card says that it is validated at this site.
+        draw: makes the result PDF of an ECG's row with score and encounter, and what was scored.
     """
 
     results: ResultSite
     threshold: float | None = None
     validated: bool = False
+    draw: Callable[[EcgRow, Any], bytes] = lambda _ecg, _scored: b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +212,8 @@ def _work(job: _Job) -> _Result:
     if visit.disagreement:
         return _quarantined(visit)
     content = job.store.blobs.get(job.ecg.digest)
-    state, verdict, evidence, guard = _judge(content, job.ecg, job.scorer, job.site)
+    state, verdict, scored, guard = _judge(content, job.ecg, job.scorer, job.site)
+    evidence = scored.evidence if scored else {}
     outcome = Outcome(
         state,
         verdict.reason,
@@ -214,7 +224,22 @@ def _work(job: _Job) -> _Result:
     )
     if _in_doubt(job, verdict, visit):
         return _Result(replace(outcome, state=State.QUARANTINED, reason=UNKNOWN))
-    return _Result(outcome, _told(job, verdict, visit))
+    pdf = _pdf(job, verdict, visit, scored) if scored else b""
+    if pdf:
+        outcome = replace(outcome, images={**outcome.images, RESULT_PDF: job.keep(pdf)})
+    return _Result(outcome, _told(job, verdict, visit, pdf))
+
+
+def _pdf(job: _Job, verdict: Verdict, visit: Visit, scored: Scored) -> bytes:
+    """Make the result PDF if somebody wants it; a result does not fall for want of its picture."""
+    if not embeds_pdf(job.ecg, verdict, job.site.results, job.now()):
+        return b""
+    encounter = visit.encounter or job.ecg.encounter
+    try:
+        return job.site.draw(replace(job.ecg, score=verdict.score, encounter=encounter), scored)
+    except Exception as error:
+        _log.error("result pdf not made", ecg=job.ecg.id, error=error)
+        return b""
 
 
 def _failed(job: _Job, reason: str) -> _Result:
@@ -253,23 +278,23 @@ def _quarantined(visit: Visit) -> _Result:
     return _Result(Outcome(State.QUARANTINED, mismatch(visit.disagreement)))
 
 
-def _told(job: _Job, verdict: Verdict, visit: Visit) -> list[NewDelivery]:
+def _told(job: _Job, verdict: Verdict, visit: Visit, pdf: bytes = b"") -> list[NewDelivery]:
     site = job.site.results
-    return prepare(job.ecg, verdict, visit.encounter, site, keep=job.keep, now=job.now())
+    return prepare(job.ecg, verdict, visit.encounter, site, keep=job.keep, now=job.now(), pdf=pdf)
 
 
 def _judge(
     content: bytes, ecg: EcgRow, scorer: Scorer, site: Terms
-) -> tuple[State, Verdict, Images, dict[str, Any]]:
+) -> tuple[State, Verdict, Scored | None, dict[str, Any]]:
     try:
         scored: Scored = scorer.score(content, ecg.media_type.value)
     except Unscorable as error:
-        return State.UNSCORABLE, Verdict(None, error.reason, site.validated), {}, error.guard
+        return State.UNSCORABLE, Verdict(None, error.reason, site.validated), None, error.guard
     except Undecodable:
-        return State.UNSCORABLE, Verdict(None, "undecodable", site.validated), {}, {}
+        return State.UNSCORABLE, Verdict(None, "undecodable", site.validated), None, {}
     score = _score(scored, site.threshold)
     verdict = Verdict(score, "", score.validated)
-    return State.SCORED, verdict, scored.evidence, scored.guard
+    return State.SCORED, verdict, scored, scored.guard
 
 
 def _score(scored: Scored, threshold: float | None) -> Score:

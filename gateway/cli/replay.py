@@ -1,8 +1,9 @@
-"""`replay ECG_ID`: the same score again from what was kept, or where it differs."""
+"""`replay ECG_ID`: the same score again from what was kept, or where it differs; its result PDF."""
 
 from __future__ import annotations
 
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -27,11 +28,16 @@ def replay(
     ecg_id: Annotated[str, typer.Argument(help="The gateway's identifier of an ECG.")],
     config: Config = None,
     data: Data = None,
+    pdf: Annotated[
+        Path | None,
+        typer.Option("--pdf", help="Write the result PDF here, too. It names the patient."),
+    ] = None,
 ) -> None:
     """Score a kept ECG again, by the bundle and runtime that scored it, and compare.
 
     Compared are the images that were judged, pixel for pixel, and the score to the six places that
-    a result tells. Nothing is written and nobody is told. Exit status 1 when anything differs.
+    a result tells. The gateway is left as it is and nobody is told. Exit status 1 when anything
+    differs; then no PDF is drawn. One that was sent is written as it was.
     """
     from inference.errors import InferenceError
 
@@ -44,9 +50,45 @@ def replay(
         except InferenceError as error:
             fail(f"ECG {ecg_id} cannot be scored again: {error}")
         lines = [*_numbers(score, again), *_images(store, row, again)]
-    _show(ecg_id, lines)
-    if any(then != now for _, then, now in lines):
+        differs = any(then != now for _, then, now in lines)
+        _show(ecg_id, lines)
+        if pdf is not None:
+            _write_pdf(pdf, store, row, None if differs else (scorer, again))
+    if differs:
         raise typer.Exit(1)
+
+
+def _write_pdf(
+    path: Path, store: Store, row: EcgRow, replayed: tuple[Scorer, Scored] | None
+) -> None:
+    """Write the result PDF that was sent, else one drawn of what gave the same score again."""
+    from gateway.delivery.prepare import RESULT_PDF
+    from gateway.delivery.result_pdf import HAS_PDF
+
+    if row.state not in HAS_PDF:
+        fail(f"an ECG that is {row.state} has no result PDF")
+    if RESULT_PDF in row.images:
+        content = store.blobs.get(row.images[RESULT_PDF])
+    elif replayed is not None:
+        content = _drawn_pdf(store, row, *replayed)
+    else:
+        fail("no result PDF is drawn of what differs from what was scored")
+    path.write_bytes(content)
+    typer.echo(f"result PDF: {path}")
+
+
+def _drawn_pdf(store: Store, row: EcgRow, scorer: Scorer, again: Scored) -> bytes:
+    from config.documents import site_of
+    from config.site import Site
+    from gateway.delivery.result_pdf import result_pdf
+    from gateway.roles.site_values import result_site
+    from inference.runtime.maps import MapNetwork
+
+    stored = store.site.current()
+    site = site_of(stored.document) if stored else Site()
+    results = result_site(site, stored.version if stored else 0)
+    maps = MapNetwork(scorer.bundle).of(again.prepared.steps.input)
+    return result_pdf(row, results, again.prepared, maps)
 
 
 def _scored(store: Store, ecg_id: str) -> tuple[EcgRow, Score]:

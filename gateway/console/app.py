@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
@@ -12,9 +14,13 @@ from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+from gateway.console.album import Album
+from gateway.console.drawings import Albums, drawing_routes
+from gateway.console.explained import MapsOf, explain
 from gateway.console.metrics import OVERDUE_S, registry_for
 from gateway.console.pages import page_routes
-from gateway.console.pictures import Pictures, RecipeOf
+from gateway.console.pictures import RecipeOf, draw
+from gateway.delivery.prepare import ResultSite
 from gateway.ecg import DeliveryState, State
 from gateway.store import Store
 from inference.bundle import recipe_of
@@ -28,23 +34,36 @@ SECURITY_HEADERS = {
 }
 
 
-def create_app(store: Store, *, version: str = "0", recipes: RecipeOf = recipe_of) -> FastAPI:
+def create_app(
+    store: Store,
+    *,
+    site: Callable[[], ResultSite],
+    version: str = "0",
+    recipes: RecipeOf = recipe_of,
+    maps: MapsOf = lambda _digest: None,
+) -> FastAPI:
     """Build the console.
 
     Args:
         store: the open store; the console only reads.
+        site: gives the site's values as they are now, for result PDFs.
         version: the product's version, shown in the footer.
         recipes: finds the recipe of a bundle; by default of those that are shipped.
+        maps: loads the maps of a bundle; by default of none.
 
     Returns:
         The application with pages, `/health/live`, `/health/ready` and `/metrics`.
     """
-    pictures = Pictures(store, recipes)
+    thread = ThreadPoolExecutor(1, "pictures")
+    albums = Albums(
+        Album(thread, partial(draw, store=store, recipe_of=recipes), recent=16),  # 1 MB each
+        Album(thread, partial(explain, store=store, maps_of=maps), recent=2),  # 20 MB each
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        pictures.close()
+        thread.shutdown(wait=False, cancel_futures=True)
 
     app = FastAPI(
         title="ECG gateway", version=version, docs_url=None, redoc_url=None, lifespan=lifespan
@@ -53,7 +72,8 @@ def create_app(store: Store, *, version: str = "0", recipes: RecipeOf = recipe_o
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"])
     app.middleware("http")(_with_security_headers)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
-    app.include_router(page_routes(store, pictures, version))
+    app.include_router(page_routes(store, albums.pictures, version))
+    app.include_router(drawing_routes(store, albums, site))
     _add_health(app, store)
     return app
 

@@ -8,14 +8,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.templating import Jinja2Templates
 
 from gateway import words
-from gateway.console.pictures import Drawn, Pictures
+from gateway.console.album import Album
+from gateway.console.drawings import find, shown
+from gateway.console.pictures import Drawn
+from gateway.delivery.prepare import RESULT_PDF
+from gateway.delivery.result_pdf import HAS_PDF
 from gateway.ecg import DeliveryState, State
 from gateway.store import Store
-from gateway.store.rows import EcgRow
 
 PAGE_SIZE = 50
 TEMPLATES = Path(__file__).parent / "templates"
@@ -30,7 +33,7 @@ STEP_TITLES = {
 }
 
 
-def page_routes(store: Store, pictures: Pictures, version: str) -> APIRouter:
+def page_routes(store: Store, pictures: Album[Drawn], version: str) -> APIRouter:
     """Give the routes of the pages, reading from `store` and showing `pictures`."""
     templates = Jinja2Templates(directory=TEMPLATES)
     templates.env.filters.update(
@@ -53,7 +56,7 @@ def page_routes(store: Store, pictures: Pictures, version: str) -> APIRouter:
     @router.get("/ecgs/{ecg_id}")
     def ecg(request: Request, ecg_id: str) -> Response:
         """Show one ECG: score, messages in and out, timeline; its pictures come after it."""
-        row = _find(store, ecg_id)
+        row = find(store, ecg_id)
         deliveries = store.deliveries.of_ecg(ecg_id)
         return show(
             request,
@@ -68,20 +71,18 @@ def page_routes(store: Store, pictures: Pictures, version: str) -> APIRouter:
     @router.get("/ecgs/{ecg_id}/pictures")
     def ecg_pictures(request: Request, ecg_id: str) -> Response:
         """Show the pictures of an ECG, drawn now, and how they stand to its score."""
-        row = _find(store, ecg_id)
-        drawn = _drawn(pictures, row)
+        row = find(store, ecg_id)
+        drawn = shown(pictures, row)
         steps = [(name, title) for name, title in STEP_TITLES.items() if name in drawn.images]
         return show(
-            request, "pictures.html", row=row, drawn=drawn, page_title=PAGE_TITLE, steps=steps
+            request,
+            "pictures.html",
+            row=row,
+            drawn=drawn,
+            page_title=PAGE_TITLE,
+            steps=steps,
+            has_pdf=row.state in HAS_PDF and (RESULT_PDF in row.images or drawn.proven),
         )
-
-    @router.get("/ecgs/{ecg_id}/images/{name}.png")
-    def image(ecg_id: str, name: str) -> Response:
-        """Give one image of an ECG."""
-        content = _drawn(pictures, _find(store, ecg_id)).images.get(name)
-        if content is None:
-            raise HTTPException(404, "This ECG has no such image.")
-        return Response(content, media_type="image/png")
 
     @router.get("/queues")
     def queues(request: Request) -> Response:
@@ -104,20 +105,6 @@ def page_routes(store: Store, pictures: Pictures, version: str) -> APIRouter:
         return show(request, "refusals.html", rows=store.refusals.recent(PAGE_SIZE))
 
     return router
-
-
-def _find(store: Store, ecg_id: str) -> EcgRow:
-    try:
-        return store.ecgs.get(ecg_id)
-    except KeyError:
-        raise HTTPException(404, "There is no ECG with this id.") from None
-
-
-def _drawn(pictures: Pictures, row: EcgRow) -> Drawn:
-    try:
-        return pictures.of(row)
-    except TimeoutError:
-        raise HTTPException(503, "The pictures take too long to draw; try again.") from None
 
 
 def _messages(store: Store, ecg_id: str) -> list[dict[str, Any]]:

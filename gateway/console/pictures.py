@@ -7,15 +7,12 @@ network's input. The rest follows from these and is drawn anew, by the code that
                               └─> panel        compared with the kept one, pixel for pixel
     kept panel ── recipe of the score's bundle ──> four steps ──> input, compared likewise
 
-So what is shown is what was scored, or it says that it is not. One thread draws: the cores are the
-workers', and a picture that hangs holds up pictures only.
+So what is shown is what was scored, or it says that it is not.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,10 +31,7 @@ from inference.render import grey_of, png
 RecipeOf = Callable[[str], Recipe | None]
 """From a bundle's SHA-256 to its recipe; None when it is not here."""
 
-PATIENCE_S = 30.0
-"""How long a page waits for its pictures."""
-_RECENT = 16  # ECGs; about 1 MB each
-
+JUDGED: frozenset[str] = frozenset({"panel", "input"})
 SAME = (
     "Drawn anew from the original bytes. Panel and network input are, pixel for pixel, those that "
     "were kept when the ECG was scored."
@@ -69,37 +63,10 @@ class Drawn:
     note: str
     doubtful: bool = False
 
-
-class Pictures:
-    """Draws, and remembers what it drew last."""
-
-    def __init__(self, store: Store, recipe_of: RecipeOf) -> None:
-        self._store = store
-        self._recipe_of = recipe_of
-        self._thread = ThreadPoolExecutor(1, "pictures")
-        self._recent: OrderedDict[tuple[str, str, str], Drawn] = OrderedDict()
-
-    def of(self, row: EcgRow) -> Drawn:
-        """Give the pictures of an ECG; must not be called from an event loop.
-
-        Raises:
-            TimeoutError: it takes longer than `PATIENCE_S`.
-            StoreUnavailable: what was kept cannot be read now.
-        """
-        return self._thread.submit(self._remembered, row).result(PATIENCE_S)
-
-    def close(self) -> None:
-        """Draw nothing more."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
-
-    def _remembered(self, row: EcgRow) -> Drawn:
-        key = (row.id, row.reason, row.images.get("panel", ""))
-        if key not in self._recent:
-            self._recent[key] = draw(row, self._store, self._recipe_of)
-            if len(self._recent) > _RECENT:
-                self._recent.popitem(last=False)
-        self._recent.move_to_end(key)
-        return self._recent[key]
+    @property
+    def proven(self) -> bool:
+        """Whether all that led to the score is here and the same, so that it can be explained."""
+        return self.note == SAME
 
 
 def draw(row: EcgRow, store: Store, recipe_of: RecipeOf) -> Drawn:
@@ -117,7 +84,9 @@ def draw(row: EcgRow, store: Store, recipe_of: RecipeOf) -> Drawn:
         return Drawn({}, NOT_YET)
     if row.reason == "worker-died":
         return Drawn({}, DEADLY)
-    kept = {name: store.blobs.get(digest) for name, digest in row.images.items()}
+    kept: dict[str, bytes] = {
+        name: store.blobs.get(row.images[name]) for name in ("panel", "input") if name in row.images
+    }
     try:
         source = decode(store.blobs.get(row.digest), row.media_type.value)
     except (BlobLost, InferenceError) as error:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+Pdf = Literal["none", "embed", "link"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +22,8 @@ class Destination:
         ack_timeout_s: from the first byte sent to the acknowledgement.
         retry_first_s, retry_max_s: the first pause after a failure, doubled up to the last.
         max_busy_retries: how often AR/CR is answered before the message is a dead letter.
+        pdf: whether results bring the result PDF, or where it is.
+        pdf_max_kb: the largest PDF in kB that is embedded; as base64 it takes a third more.
     """
 
     name: str
@@ -33,6 +38,8 @@ class Destination:
     retry_first_s: float = 1.0
     retry_max_s: float = 60.0
     max_busy_retries: int = 10
+    pdf: Pdf = "none"
+    pdf_max_kb: int = 1024
 
     @property
     def attempt_s(self) -> float:

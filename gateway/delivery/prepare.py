@@ -7,9 +7,13 @@ died before its commit) names the same MSH-10 and OBR-3 again.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
+from typing import Any
+
+import structlog
 
 from gateway.clock import moment
 from gateway.delivery.destination import Destination
@@ -17,6 +21,11 @@ from gateway.ecg import Encounter, Patient, Score, Source
 from gateway.hl7 import oru
 from gateway.policy import Finding, Mode, Policy, Target, Tell, decide, least
 from gateway.store.rows import EcgRow, NewDelivery
+
+RESULT_PDF = "result"
+"""The name under which the result PDF is kept among an ECG's images."""
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +43,7 @@ class ResultSite:
         authority: PID-3.4 of identifiers whose source names no issuer.
         zone: of acquisition times that came without one; None means this machine's.
         limit: how far results of a source's ECGs go at most.
+        console_url: where receivers of results reach the console; empty when they do not.
     """
 
     version: int
@@ -46,6 +56,7 @@ class ResultSite:
     authority: str = ""
     zone: tzinfo | None = None
     limit: Callable[[Source], Mode] = lambda _source: Mode.LIVE
+    console_url: str = ""
 
     def completed(self, ecg: EcgRow) -> EcgRow:
         """Give an ECG with what its source left to the site: issuer and time zone."""
@@ -100,6 +111,7 @@ def prepare(
     *,
     keep: Callable[[bytes], str],
     now: datetime,
+    pdf: bytes = b"",
 ) -> list[NewDelivery]:
     """Build one ECG's messages and keep them.
 
@@ -110,15 +122,16 @@ def prepare(
         site: the site's values.
         keep: makes bytes durable and names them (`store.blobs.put`).
         now: the present, UTC-aware.
+        pdf: the result PDF; empty when there is none.
 
     Returns:
         One delivery per destination that policy wants told; to be committed with the outcome.
     """
     ecg = site.completed(ecg)
-    by_name = {item.name: item for item in site.destinations}
     prepared = []
-    for tell in decide(_finding(ecg, verdict), site.policy(ecg.source), now):
-        report = _report(ecg, verdict, encounter, site, by_name[tell.destination], tell, now)
+    for tell, there in _told(ecg, verdict, site, now):
+        report = _report(ecg, verdict, encounter, site, there, tell, now)
+        report = replace(report, **_document(ecg.id, verdict, site, there, pdf))
         prepared.append(
             NewDelivery(
                 destination=tell.destination,
@@ -136,8 +149,14 @@ def prepare(
 
 def alerts_live(ecg: EcgRow, verdict: Verdict, site: ResultSite, now: datetime) -> bool:
     """Tell whether policy makes a live alert of it: one that may name no patient in doubt."""
-    tells = decide(_finding(site.completed(ecg), verdict), site.policy(ecg.source), now)
-    return any(tell.live and tell.alert for tell in tells)
+    told = _told(site.completed(ecg), verdict, site, now)
+    return any(tell.live and tell.alert for tell, _ in told)
+
+
+def embeds_pdf(ecg: EcgRow, verdict: Verdict, site: ResultSite, now: datetime) -> bool:
+    """Tell whether anybody who is told of it wants the result PDF in the message."""
+    told = _told(site.completed(ecg), verdict, site, now)
+    return verdict.score is not None and any(there.pdf == "embed" for _, there in told)
 
 
 def prepare_late(
@@ -147,6 +166,7 @@ def prepare_late(
     *,
     keep: Callable[[bytes], str],
     now: datetime,
+    pdf: bytes = b"",
 ) -> NewDelivery | None:
     """Build what one destination is told instead of an alert that must not go any more.
 
@@ -156,6 +176,7 @@ def prepare_late(
         site: the site's values, as they are now.
         keep: makes bytes durable and names them.
         now: the present, UTC-aware.
+        pdf: the result PDF; empty when there is none.
 
     Returns:
         The plain result, marked late if it is; None when the site, as it is now, tells that
@@ -164,8 +185,38 @@ def prepare_late(
     there = tuple(item for item in site.destinations if item.name == destination)
     verdict = Verdict(ecg.score, ecg.reason, validated=bool(ecg.score and ecg.score.validated))
     site = replace(site, destinations=there)
-    told = prepare(ecg, verdict, ecg.encounter, site, keep=keep, now=now)
+    told = prepare(ecg, verdict, ecg.encounter, site, keep=keep, now=now, pdf=pdf)
     return next((delivery for delivery in told if not delivery.alert), None)
+
+
+def _told(
+    ecg: EcgRow, verdict: Verdict, site: ResultSite, now: datetime
+) -> list[tuple[Tell, Destination]]:
+    """Give whom policy tells what."""
+    by_name = {item.name: item for item in site.destinations}
+    tells = decide(_finding(ecg, verdict), site.policy(ecg.source), now)
+    return [(tell, by_name[tell.destination]) for tell in tells]
+
+
+def _document(
+    ecg_id: str, verdict: Verdict, site: ResultSite, there: Destination, pdf: bytes
+) -> dict[str, Any]:
+    """Give the report's fields about the result PDF: itself, a link to it, or neither."""
+    if verdict.score is None or there.pdf == "none":
+        return {}
+    size_kb = math.ceil(len(pdf) / 1024)
+    if there.pdf == "embed" and 0 < size_kb <= there.pdf_max_kb:
+        return {"pdf": pdf}
+    if there.pdf == "embed":
+        _log.warning(
+            "pdf.not_embedded",
+            ecg=ecg_id,
+            destination=there.name,
+            size_kb=size_kb,
+            most_kb=there.pdf_max_kb,
+            linked=bool(site.console_url),
+        )
+    return {"pdf_url": f"{site.console_url}/ecgs/{ecg_id}/result.pdf"} if site.console_url else {}
 
 
 def _finding(ecg: EcgRow, verdict: Verdict) -> Finding:

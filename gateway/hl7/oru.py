@@ -9,6 +9,7 @@ A message is built once and kept; a retry sends the same bytes, with the same MS
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -63,6 +64,8 @@ class Report:
         reason: why it could not be scored; required when `score` is None.
         policy_version: version of the site configuration that decided.
         study_uid, sop_uid: DICOM UIDs, empty for other sources.
+        pdf: the result PDF, which goes into the message; empty for none.
+        pdf_url: where the result PDF is when it does not; empty for nowhere.
     """
 
     control_id: str
@@ -81,6 +84,8 @@ class Report:
     policy_version: int = 0
     study_uid: str = ""
     sop_uid: str = ""
+    pdf: bytes = b""
+    pdf_url: str = ""
 
 
 def control_id(ecg_id: str, destination: str, kind: str) -> str:
@@ -242,7 +247,7 @@ def _observations(report: Report) -> list[_Observation]:
         found.append(_Observation("113014^DICOM Study^DCM", "ST", escape(report.study_uid)))
     if report.sop_uid:
         found.append(_text("SOP^DICOM SOP Instance UID", report.sop_uid))
-    return found
+    return [*found, *_document(report)]
 
 
 _NOTICES = {
@@ -270,6 +275,21 @@ def _score(score: Score) -> _Observation:
     return _Observation(
         _local("SCORE^Model score"), "NM", f"{score.probability:.6f}", "1", limit, flag
     )
+
+
+def _document(report: Report) -> list[_Observation]:
+    """Give the result PDF as encapsulated data (ED, 2A.24) or as a pointer to it (RP, 2A.65).
+
+    It stands last: what is short is read before a receiver that cuts messages loses anything.
+    """
+    code = _local("PDF^Result with ECG and maps")
+    if report.pdf:
+        content = base64.b64encode(report.pdf).decode("ascii")
+        return [_Observation(code, "ED", f"^application^pdf^Base64^{content}")]
+    if report.pdf_url:
+        pointer = f"{escape(report.pdf_url)}^{escape(report.sender.application)}^application^pdf"
+        return [_Observation(code, "RP", pointer)]
+    return []
 
 
 def _device(score: Score) -> str:

@@ -5,16 +5,22 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from functools import partial
+from functools import lru_cache, partial
 from importlib import metadata
+from typing import TYPE_CHECKING
 
 import uvicorn
 
 from gateway import log
 from gateway.console.app import create_app
+from gateway.delivery.prepare import ResultSite
 from gateway.errors import GatewayError
 from gateway.roles.process import Misconfigured, Role
+from gateway.roles.site_values import result_site
 from inference.bundle import recipe_of
+
+if TYPE_CHECKING:
+    from inference.runtime.maps import MapNetwork
 
 STOP_S = 3
 BACKLOG = 128
@@ -31,7 +37,9 @@ def console(role: Role) -> None:
     app = create_app(
         role.store,
         version=metadata.version("ecg-gateway"),
+        site=partial(_results_of, role),
         recipes=partial(recipe_of, site_dir=role.settings.bundles_dir),
+        maps=lru_cache(maxsize=1)(partial(_maps_of, role)),
     )
     server = uvicorn.Server(
         uvicorn.Config(
@@ -53,6 +61,18 @@ def console(role: Role) -> None:
     serving.join()
     if ended:
         raise ConsoleEnded("the web server ended by itself")
+
+
+def _results_of(role: Role) -> ResultSite:
+    version, site = role.site.current
+    return result_site(site, version)
+
+
+def _maps_of(role: Role, digest: str) -> MapNetwork | None:
+    """Load a bundle's maps when somebody first asks for them: 300 MB, and a second of CPU."""
+    from inference.runtime.maps import maps_of  # noqa: PLC0415 - loads a model runtime
+
+    return maps_of(digest, role.settings.bundles_dir)
 
 
 def _bound(role: Role) -> socket.socket:

@@ -12,14 +12,14 @@ from gateway import identity
 from gateway.delivery.courier import Lease, Rules, Ruling
 from gateway.delivery.destination import Destination
 from gateway.delivery.pool import CourierPool, utc_now
-from gateway.delivery.prepare import ResultSite, prepare_late
+from gateway.delivery.prepare import RESULT_PDF, ResultSite, prepare_late
 from gateway.dispatch.owners import is_dead, make_owner
 from gateway.dispatch.wake import Wakeups
-from gateway.errors import StoreUnavailable
+from gateway.errors import BlobLost, StoreUnavailable
 from gateway.policy import interrupts, reaches
 from gateway.roles.process import Role
 from gateway.roles.site_values import destinations, reached, result_site
-from gateway.store import DeliveryRow, EcgRow, NewDelivery
+from gateway.store import DeliveryRow, EcgRow, NewDelivery, Store
 
 STOP_S = 5.0
 BURY_S = 10.0
@@ -97,7 +97,18 @@ def late(role: Role, delivery: DeliveryRow) -> NewDelivery | None:
         site,
         keep=partial(role.store.blobs.put, into_reserve=True),
         now=utc_now(),
+        pdf=kept_pdf(role.store, ecg),
     )
+
+
+def kept_pdf(store: Store, ecg: EcgRow) -> bytes:
+    """Give the result PDF that was made with the score; empty when none was or it is lost."""
+    digest = ecg.images.get(RESULT_PDF)
+    try:
+        return store.blobs.get(digest) if digest else b""
+    except BlobLost as error:
+        logger.warning("result_pdf_lost", ecg=ecg.id, error=error)
+        return b""
 
 
 def ruling(role: Role, delivery: DeliveryRow, destination: Destination) -> Ruling:

@@ -63,6 +63,7 @@ def result_site(site: Site, version: int) -> ResultSite:
         authority=site.identifier_authority,
         zone=zone(site),
         limit=partial(limit, site),
+        console_url=site.console_url,
     )
 
 

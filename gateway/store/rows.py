@@ -27,7 +27,7 @@ class EcgRow:
         attempts: how often a worker claimed it.
         lease_owner, lease_until: who holds it while `scoring`, and until when (UTC).
         score: what the model said; None before and for unscorable ones.
-        images: name (`page`, `panel`, `input`, ...) to blob digest of a PNG.
+        images: name to blob digest: `panel` and `input`, PNG; `result`, a PDF, where it was sent.
         guard: what the input-domain guard measured, of scored and refused ones; see
             `inference.score.Scored`.
     """

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 from support import arrivals
+from support.ehr import site
 
 from gateway.console.app import create_app
 from gateway.ecg import Arrival, MediaType, Patient, Source, State
@@ -29,7 +30,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture
 def client(store: Store) -> Iterator[TestClient]:
     """A client of the console, under a host name that it allows."""
-    with TestClient(create_app(store, version="9.9"), base_url="http://127.0.0.1") as client:
+    with TestClient(
+        create_app(store, site=site, version="9.9"), base_url="http://127.0.0.1"
+    ) as client:
         yield client
 
 
@@ -88,6 +91,20 @@ def test_page_of_one_ecg(client: TestClient, ecg_id: str) -> None:
     assert "A" * 400 not in text
     for what in ("received", "scoring", "scored"):
         assert f"<b>{what}</b>" in text
+
+
+def test_page_warns_of_electrodes_that_seem_interchanged(
+    client: TestClient, store: Store, ecg_id: str
+) -> None:
+    """Beside the score of that ECG, and of no other."""
+    swapped = arrivals.take(store, "dicom:9").ecg_id
+    store.ecgs.claim(swapped, "me", 60)
+    scored = Outcome(State.SCORED, score=SCORE, guard={"electrodes": "RA-LA"})
+    store.ecgs.finish(swapped, "me", scored, [])
+    text = client.get(f"/ecgs/{swapped}").text
+    assert "Possible interchange of electrodes RA-LA" in text
+    assert "0.812" in text
+    assert "interchange" not in client.get(f"/ecgs/{ecg_id}").text
 
 
 def test_page_of_a_refused_ecg_says_how_far_it_was(client: TestClient, store: Store) -> None:
@@ -164,7 +181,7 @@ def test_ready_is_degraded_while_results_reach_nobody(tmp_path: Path) -> None:
     assert store.ecgs.claim(scored, "w", 60)
     told = [arrivals.delivery("C1"), arrivals.delivery("C2", "lab")]
     store.ecgs.finish(scored, "w", Outcome(State.SCORED, score=SCORE), told)
-    with TestClient(create_app(store), base_url="http://127.0.0.1") as client:
+    with TestClient(create_app(store, site=site), base_url="http://127.0.0.1") as client:
         assert client.get("/health/ready").json()["status"] == "ok"
         time[0] += timedelta(seconds=61)
         answer = client.get("/health/ready").json()
@@ -179,7 +196,7 @@ def test_a_disk_at_its_reserve_is_told_before_it_is_full(tmp_path: Path) -> None
     """Health is degraded and the metrics say how much is free and how much has to stay so."""
     url = f"sqlite:///{tmp_path / 'gateway.sqlite3'}"
     full = open_store(url, tmp_path / "blobs", disk_reserve_mb=10**9)
-    with TestClient(create_app(full), base_url="http://127.0.0.1") as client:
+    with TestClient(create_app(full, site=site), base_url="http://127.0.0.1") as client:
         told = client.get("/health/ready").json()
         assert (told["status"], told["disk"]) == ("degraded", "reserve reached")
         lines = client.get("/metrics").text.splitlines()
@@ -191,7 +208,7 @@ def test_a_disk_at_its_reserve_is_told_before_it_is_full(tmp_path: Path) -> None
 
 def test_ready_fails_without_the_store(store: Store, tmp_path: Path) -> None:
     """When the database is gone, ready answers 503 and live still answers."""
-    with TestClient(create_app(store), base_url="http://127.0.0.1") as client:
+    with TestClient(create_app(store, site=site), base_url="http://127.0.0.1") as client:
         store.close()
         for file in tmp_path.glob("gateway.sqlite3*"):
             file.unlink()
@@ -201,7 +218,7 @@ def test_ready_fails_without_the_store(store: Store, tmp_path: Path) -> None:
 
 def test_foreign_host_name_is_refused(store: Store) -> None:
     """A request under another host name (DNS rebinding) gets nothing."""
-    with TestClient(create_app(store), base_url="http://evil.example") as client:
+    with TestClient(create_app(store, site=site), base_url="http://evil.example") as client:
         assert client.get("/").status_code == 400
 
 

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from support import arrivals
+from PIL import Image
+from support import arrivals, pdf
+from support.ehr import site
 
-from gateway.console import pictures
+from gateway.console import album, pictures
+from gateway.console.album import PATIENCE_S, Album
 from gateway.console.app import create_app
-from gateway.console.pictures import PATIENCE_S, Drawn, Pictures, draw
+from gateway.console.pictures import Drawn, draw
 from gateway.demo import objects
 from gateway.ecg import MediaType, Source, State
 from gateway.store import EcgRow, Outcome, Store, open_store
@@ -26,6 +32,7 @@ from inference.forms import U8
 from inference.prepare import as_grey, look
 from inference.preprocess import preprocess
 from inference.render import page, png
+from inference.runtime.maps import maps_of
 from inference.simulate import simulate
 
 BUNDLE = hashlib.sha256((SHIPPED / "reference" / CARD).read_bytes()).hexdigest()
@@ -33,6 +40,7 @@ SCORE = replace(arrivals.SCORE, bundle=BUNDLE)
 TAKEN = objects.Taken(arrivals.PATIENT, datetime(2026, 3, 1, 11, 58, tzinfo=UTC))
 WAVEFORM = objects.waveform_file(simulate("normal", 1, rate_hz=250), TAKEN).content
 PICTURE = png(page(simulate("stemi-inferior", 2)))
+maps = lru_cache(maxsize=1)(maps_of)
 STEPS = {"binary", "denoised", "components", "opened"}
 
 
@@ -45,7 +53,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def client(store: Store) -> Iterator[TestClient]:
-    with TestClient(create_app(store), base_url="http://127.0.0.1") as client:
+    app = create_app(store, site=site, maps=maps)
+    with TestClient(app, base_url="http://127.0.0.1") as client:
         yield client
 
 
@@ -59,7 +68,7 @@ def judged(content: bytes) -> dict[str, U8]:
 
 def ended(store: Store, content: bytes, outcome: Outcome, kind: MediaType) -> EcgRow:
     """Take an ECG in and bring it to an outcome."""
-    receipt = arrivals.take(store, content=content, media_type=kind)
+    receipt = arrivals.take(store, f"dicom:{len(content)}", content=content, media_type=kind)
     assert store.ecgs.claim(receipt.ecg_id, "w", 60)
     assert store.ecgs.finish(receipt.ecg_id, "w", outcome, [])
     return store.ecgs.get(receipt.ecg_id)
@@ -186,12 +195,84 @@ def test_the_header_tells_when_and_whence_and_never_who(store: Store) -> None:
 
 
 def test_pictures_are_drawn_once(store: Store) -> None:
-    """A page asks for seven images; the file is read for the first of them."""
-    row, asked = scored(store, WAVEFORM), list[str]()
-    album = Pictures(store, asked.append)
-    assert album.of(row) is album.of(row)
-    assert asked == [BUNDLE]
-    album.close()
+    """A page asks for seven images; the file is read for the first of them, and then for later."""
+    one = scored(store, WAVEFORM)
+    other = replace(one, id="0" * 32)
+    asked: list[str] = []
+    with ThreadPoolExecutor(1) as thread:
+        drawings = Album(thread, lambda row: asked.append(row.id) or object(), recent=1)
+        assert drawings.of(one) is drawings.of(one)
+        assert asked == [one.id]
+        drawings.of(other)
+        drawings.of(one)
+        assert asked == [one.id, other.id, one.id]
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"), [(WAVEFORM, MediaType.DICOM), (PICTURE, MediaType.PNG)]
+)
+def test_a_scored_ecg_is_explained(
+    client: TestClient, store: Store, content: bytes, kind: MediaType
+) -> None:
+    """Grad-CAM over its page, and a result PDF to keep; both are linked and come again the same."""
+    row = scored(store, content, kind)
+    text = client.get(f"/ecgs/{row.id}/pictures").text
+    for path in ("images/gradcam.png", "result.pdf"):
+        assert f"/ecgs/{row.id}/{path}" in text
+    heat = client.get(f"/ecgs/{row.id}/images/gradcam.png")
+    assert heat.headers["content-type"] == "image/png"
+    with Image.open(io.BytesIO(heat.content)) as picture:
+        assert picture.size == (297 * 5, 210 * 5)
+    got = client.get(f"/ecgs/{row.id}/result.pdf")
+    assert got.headers["content-type"] == "application/pdf"
+    assert f'filename="ecg-{row.id}.pdf"' in got.headers["content-disposition"]
+    first, second = pdf.texts(got.content)
+    assert "Test, Anna · id P1" in first
+    assert "Attention after layer 3" in second
+    assert client.get(f"/ecgs/{row.id}/result.pdf").content == got.content
+
+
+def test_the_result_pdf_that_was_sent_is_the_one_that_is_given(
+    client: TestClient, store: Store
+) -> None:
+    """Byte for byte, and without drawing anything: also where nothing can be drawn any more."""
+    sent = store.blobs.put(b"%PDF-1.4 as it was sent")
+    outcome = Outcome(State.SCORED, score=SCORE, images={"result": sent})
+    row = ended(store, b"garbage", outcome, MediaType.PDF)
+    assert f"/ecgs/{row.id}/result.pdf" in client.get(f"/ecgs/{row.id}/pictures").text
+    assert client.get(f"/ecgs/{row.id}/result.pdf").content == b"%PDF-1.4 as it was sent"
+    assert client.get(f"/ecgs/{row.id}/images/result.png").status_code == 404
+
+
+def test_what_is_not_proven_is_not_explained(client: TestClient, store: Store) -> None:
+    """Another panel than the scored one, another bundle, no score: no map, no PDF, and no link."""
+    other = judged(WAVEFORM)["panel"].copy()
+    other[0, 0] ^= 255
+    refused = ended(store, PICTURE, Outcome(State.UNSCORABLE, "no-grid"), MediaType.PNG)
+    for row in (scored(store, WAVEFORM, panel=other), refused):
+        text = client.get(f"/ecgs/{row.id}/pictures").text
+        assert "result.pdf" not in text
+        assert "gradcam" not in text
+        assert client.get(f"/ecgs/{row.id}/images/gradcam.png").status_code == 404
+        assert client.get(f"/ecgs/{row.id}/result.pdf").status_code == 404
+
+
+def test_without_the_bundle_nothing_is_explained(store: Store) -> None:
+    """Its maps are not here."""
+    row = scored(store, WAVEFORM)
+    app = create_app(store, site=site, maps=lambda _digest: None)
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        assert client.get(f"/ecgs/{row.id}/result.pdf").status_code == 404
+
+
+def test_a_quarantined_ecg_has_no_result_pdf(client: TestClient, store: Store) -> None:
+    """A page to hand on would name a patient in doubt; where the network looked may be seen."""
+    images = {name: store.blobs.put(png(p)) for name, p in judged(WAVEFORM).items()}
+    outcome = Outcome(State.QUARANTINED, "patient-unknown", score=SCORE, images=images)
+    row = ended(store, WAVEFORM, outcome, MediaType.DICOM)
+    assert "result.pdf" not in client.get(f"/ecgs/{row.id}/pictures").text
+    assert client.get(f"/ecgs/{row.id}/result.pdf").status_code == 404
+    assert client.get(f"/ecgs/{row.id}/images/gradcam.png").status_code == 200
 
 
 def test_a_picture_that_hangs_holds_up_pictures_only(
@@ -199,13 +280,14 @@ def test_a_picture_that_hangs_holds_up_pictures_only(
 ) -> None:
     """Whoever asks for pictures is told to come again; every other page answers."""
     assert PATIENCE_S > 1
-    monkeypatch.setattr(pictures, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(album, "PATIENCE_S", 0.05)
     row, free = scored(store, WAVEFORM), threading.Event()
 
     def hanging(_digest: str) -> None:
         free.wait(30)
 
-    with TestClient(create_app(store, recipes=hanging), base_url="http://127.0.0.1") as client:
+    app = create_app(store, site=site, recipes=hanging)
+    with TestClient(app, base_url="http://127.0.0.1") as client:
         assert client.get(f"/ecgs/{row.id}/pictures").status_code == 503
         assert client.get(f"/ecgs/{row.id}").status_code == 200
         free.set()

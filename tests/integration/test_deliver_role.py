@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -17,7 +18,8 @@ from config.documents import document_of, parse_site
 from config.loader import load_settings
 from config.site import Site
 from gateway.ecg import DeliveryState, Encounter, State
-from gateway.roles.deliver import bury, deliver
+from gateway.hl7.reading import read
+from gateway.roles.deliver import bury, deliver, late
 from gateway.roles.process import Role
 from gateway.roles.site_watch import SiteWatch
 from gateway.store import DeliveryRow, Outcome, Store, open_store
@@ -158,6 +160,29 @@ def test_adt_that_contradicts_a_waiting_result_holds_it(running: Role):
     store.encounters.put(PATIENT.id, "", Encounter("V1"), datetime.now(UTC), other)
     row = wait_for(lambda: dead(store, lab), "the dead letter")
     assert row.last_error == "patient-mismatch-family"
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_late_result_carries_the_pdf_that_was_made_with_the_score(role: Role, kept: bool):
+    """What takes an alert's place has the same bytes; a lost PDF does not keep it back."""
+    store, content = role.store, b"%PDF-1.4 of a test"
+    document = document_of(role.site.site)
+    document["destinations"][0]["pdf"] = "embed"
+    store.site.save(document, who="t", note="", expected=None)
+    wait_for(lambda: role.site.version == 2, "the site")
+    ecg_id = take(store, acquired_at=datetime(2020, 3, 1, tzinfo=UTC)).ecg_id
+    store.ecgs.claim(ecg_id, "w", 60)
+    digest = store.blobs.put(content) if kept else "0" * 64
+    outcome = Outcome(State.SCORED, score=SCORE, images={"result": digest})
+    store.ecgs.finish(ecg_id, "w", outcome, [delivery("C1", "EHR", alert=True)])
+    told = late(role, store.deliveries.of_ecg(ecg_id)[0])
+    assert told is not None
+    message = read(store.blobs.get(told.payload))
+    found = {obx.get("3.1"): obx for obx in message.all("OBX")}
+    assert found["ECGAI-NOTICE"].get("5.1") == "late"
+    assert ("ECGAI-PDF" in found) is kept
+    if kept:
+        assert base64.b64decode(found["ECGAI-PDF"].get("5.5")) == content
 
 
 def test_a_source_that_is_switched_off_stops_with_what_waits(running: Role):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support import pdf
 from support.arrivals import PATIENT, take
 from typer.testing import CliRunner
 
@@ -51,21 +52,29 @@ def told(scored: Scored) -> Score:
     )
 
 
-def kept(store: Store, scored: Scored, score: Score | None = None, **changed) -> EcgRow:
+def kept(
+    store: Store,
+    scored: Scored,
+    score: Score | None = None,
+    *,
+    identity: str = "dicom:1.2.3",
+    files: dict[str, str] | None = None,
+    **changed,
+) -> EcgRow:
     """An ECG with its score and evidence; `changed` are images that were kept instead."""
-    ecg_id = take(store, content=FILE).ecg_id
+    ecg_id = take(store, identity, content=FILE).ecg_id
     images = {
         name: store.blobs.put(png(pixels))
         for name, pixels in {**scored.evidence, **changed}.items()
-    }
+    } | (files or {})
     assert store.ecgs.claim(ecg_id, "w", 60)
     outcome = Outcome(State.SCORED, score=score or told(scored), images=images)
     assert store.ecgs.finish(ecg_id, "w", outcome, [])
     return store.ecgs.get(ecg_id)
 
 
-def replayed(tmp_path: Path, ecg_id: str, status: int = 0) -> str:
-    line = ["replay", ecg_id, "--data", str(tmp_path)]
+def replayed(tmp_path: Path, ecg_id: str, *options: str, status: int = 0) -> str:
+    line = ["replay", ecg_id, "--data", str(tmp_path), *options]
     result = CliRunner().invoke(make_app(), line, catch_exceptions=False)
     assert result.exit_code == status, result.output
     return result.output
@@ -99,3 +108,34 @@ def test_what_cannot_be_replayed_says_why(tmp_path: Path, store: Store, scored: 
     assert "has no score: it is received" in replayed(tmp_path, waiting, status=1)
     foreign = kept(store, scored, replace(told(scored), bundle="f" * 64))
     assert "is not installed here" in replayed(tmp_path, foreign.id, status=1)
+
+
+def test_the_result_pdf_is_written(tmp_path: Path, store: Store, scored: Scored):
+    """Drawn of what gave the same score; the terminal still names nobody."""
+    path = tmp_path / "result.pdf"
+    row = kept(store, scored)
+    text = replayed(tmp_path, row.id, "--pdf", str(path))
+    assert PATIENT.family not in text
+    first, second = pdf.texts(path.read_bytes())
+    assert f"{PATIENT.family}, {PATIENT.given}" in first
+    assert f"fp32 network, which scores {scored.probability:.3f}" in second
+    again = tmp_path / "again.pdf"
+    replayed(tmp_path, row.id, "--pdf", str(again))
+    assert again.read_bytes() == path.read_bytes()
+
+
+def test_a_result_pdf_that_was_sent_is_written_as_it_was(
+    tmp_path: Path, store: Store, scored: Scored
+):
+    """Also when this version of the software draws another panel; of such there is none else."""
+    path = tmp_path / "result.pdf"
+    panel = np.array(scored.evidence["panel"])
+    panel[3, 4] ^= 1
+    other = kept(store, scored, panel=panel)
+    text = replayed(tmp_path, other.id, "--pdf", str(path), status=1)
+    assert "no result PDF is drawn" in text
+    assert not path.exists()
+    sent = {"result": store.blobs.put(b"%PDF-1.4 as it was sent")}
+    row = kept(store, scored, panel=panel, identity="dicom:sent", files=sent)
+    replayed(tmp_path, row.id, "--pdf", str(path), status=1)
+    assert path.read_bytes() == b"%PDF-1.4 as it was sent"

@@ -52,6 +52,19 @@ def test_live_without_word_of_any_patient_is_refused():
     assert parse_site(f'[[hl7_peers]]\nname = "ADT"\n{live}', "x").alert.require_admission
 
 
+def test_a_link_needs_an_address_to_lead_to():
+    """Results that point at the result PDF say where the receiver reaches it."""
+    linked = PEERS + 'pdf = "link"\n'
+    with pytest.raises(ConfigError, match=r"'EHR' needs console_url"):
+        parse_site(linked, "site.toml")
+    site = parse_site(f'console_url = "https://ecg.example:8443/gw/"\n{linked}', "site.toml")
+    assert site.console_url == "https://ecg.example:8443/gw"
+    assert parse_site(PEERS + 'pdf = "embed"\n', "site.toml").destinations[0].pdf_max_kb == 1024
+    for address in ("ecg.example", "ftp://ecg.example", "https://ecg example", "https://a/b?c=d"):
+        with pytest.raises(ConfigError, match=r"line 1: console_url = .*https://ecg"):
+            parse_site(f'console_url = "{address}"\n', "site.toml")
+
+
 def test_toml_and_document_round_trip():
     """Export and import give the same configuration."""
     site = parse_site(PEERS, "site.toml")

@@ -1,9 +1,12 @@
 """ORU^R01 read back with our own reader: hl7apy builds it, it does not vouch for it."""
 
+import base64
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
+import hl7
 import pytest
+from hl7apy.parser import parse_segment
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.ehr import SCORE
@@ -148,6 +151,52 @@ def test_unscorable_has_a_reason_and_neither_score_nor_negative():
     assert not any(obx.get("8") for obx in seen.values())
 
 
+PDF = b"%PDF-1.4\n" + bytes(range(256)) * 8
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_result_pdf_is_encapsulated_in_the_last_obx(version):
+    """hl7apy and python-hl7 find one ED, each of the other OBX as before, and the same bytes."""
+    receiver = Receiver("EHR", "WARDS", version)
+    plain = build(replace(REPORT, receiver=receiver))
+    data = build(replace(REPORT, receiver=receiver, pdf=PDF))
+    assert data.startswith(plain)
+    segment = parse_segment(data[len(plain) :].decode().rstrip("\r"), version=version)
+    segment.validate()
+    assert segment.obx_2.to_er7() == "ED"
+    *head, content = [part.to_er7() for part in segment.obx_5.children]
+    assert head == ["", "application", "pdf", "Base64"]
+    assert base64.b64decode(content, validate=True) == PDF
+    last = hl7.parse(data.decode())["OBX"][-1]
+    assert base64.b64decode(str(last[5][0][4]), validate=True) == PDF
+    message = read(data)
+    number = len(message.all("OBX"))
+    obx = message.all("OBX")[-1]
+    assert [obx.get(path) for path in ("1", "2", "3.1", "3.3", "4", "5.1", "11")] == [
+        str(number), "ED", "ECGAI-PDF", "99ECGAI", "1", "", "F",
+    ]  # fmt: skip
+    assert obx.get("14") == "20260301125800+0100"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_link_is_a_reference_pointer(version):
+    """RP: the address, escaped, our name, and what is there."""
+    url = "https://ecg.example/x/ecgs/0190abcd/result.pdf?a=1&b=2"
+    report = replace(REPORT, receiver=Receiver("EHR", "WARDS", version), pdf_url=url)
+    text = build(report).decode().rstrip("\r").split("\r")[-1]
+    assert "?a=1\\T\\b=2^ECG-GATEWAY^application^pdf" in text
+    segment = parse_segment(text, version=version)
+    segment.validate()
+    assert segment.obx_2.to_er7() == "RP"
+    assert [part.to_er7() for part in segment.obx_5.children][1:] == [
+        "ECG-GATEWAY", "application", "pdf",
+    ]  # fmt: skip
+    obx = read(build(report)).all("OBX")[-1]
+    assert [obx.get(path) for path in ("2", "3.1", "5.1", "5.2", "5.3", "5.4")] == [
+        "RP", "ECGAI-PDF", url, "ECG-GATEWAY", "application", "pdf",
+    ]  # fmt: skip
+
+
 def test_a_report_without_score_and_reason_is_refused():
     """Silence about an ECG cannot be built."""
     with pytest.raises(ValueError, match="needs a reason"):
@@ -239,6 +288,8 @@ def test_a_layout_filled_is_what_hl7apy_makes_of_the_values(texts, version, scor
         score=SCORE if scored else None,
         reason="" if scored else f"no-grid: {texts[0]}",
         study_uid="1.2" if visiting else "",
+        pdf=PDF if scored else b"",
+        pdf_url="https://a/b&c" if visiting else "",
     )
     by_hl7apy = layout.lay_out(version, oru._segments(report))
     # From 2.7 on it escapes a truncation character, which our MSH-2 does not declare.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,23 +12,25 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 from support.arrivals import PATIENT, take
 from support.scorers import EVIDENCE, FakeScorer, Scored
 from support.stores import lose
 
 from gateway.delivery.destination import Destination
-from gateway.delivery.prepare import ResultSite
+from gateway.delivery.prepare import RESULT_PDF, ResultSite
 from gateway.ecg import DeliveryState, Encounter, State
 from gateway.errors import OutOfResources, StoreUnavailable
 from gateway.hl7.oru import Sender
 from gateway.hl7.reading import read
 from gateway.policy import Mode
 from gateway.scoring import Terms, score_one
-from gateway.store import Store, open_store
+from gateway.store import EcgRow, Store, open_store
 from inference.errors import Undecodable, Unscorable
 from inference.render import grey_of
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+PDF = b"%PDF-1.4 of a test"
 
 
 @pytest.fixture
@@ -316,6 +320,98 @@ def test_an_ecg_whose_bytes_are_lost_is_held(store: Store):
     row = store.ecgs.get(receipt.ecg_id)
     assert (row.state, row.reason) == (State.FAILED, "original-lost")
     assert failure_told(store, receipt.ecg_id) == "original-lost"
+
+
+def embedding(*, url: str = "", **destinations: dict[str, Any]) -> Terms:
+    """A site of destinations with these settings of the result PDF; it is drawn as `PDF`."""
+    there = tuple(
+        Destination(name, "127.0.0.1", 1, test=True, **values)
+        for name, values in destinations.items()
+    )
+    sender = Sender("ECG-GATEWAY", "HOSPITAL")
+    site = ResultSite(1, Mode.SHADOW, sender, there, 3600.0, console_url=url)
+    return Terms(site, draw=lambda _ecg, _scored: PDF)
+
+
+def documents(store: Store, ecg_id: str) -> dict[str, tuple[str, bytes]]:
+    """Give what each destination got of the PDF: OBX-2 and its content, or its address."""
+    found = {}
+    for told in store.deliveries.of_ecg(ecg_id):
+        seen = {obx.get("3.1"): obx for obx in read(store.blobs.get(told.payload)).all("OBX")}
+        obx = seen.get("ECGAI-PDF")
+        if obx and obx.get("2") == "ED":
+            found[told.destination] = ("ED", base64.b64decode(obx.get("5.5")))
+        elif obx:
+            found[told.destination] = (obx.get("2"), obx.get("5.1").encode())
+    return found
+
+
+def test_who_asks_for_it_gets_the_result_pdf(store: Store):
+    """Embedded, linked, or not at all, as each destination wants it; what was sent is kept."""
+    ecg_id = take(store).ecg_id
+    site = embedding(
+        url="https://ecg.example", ehr={"pdf": "embed"}, lab={"pdf": "link"}, old={"pdf": "none"}
+    )
+    score(store, ecg_id, Scored(), site=site)
+    url = f"https://ecg.example/ecgs/{ecg_id}/result.pdf".encode()
+    assert documents(store, ecg_id) == {"ehr": ("ED", PDF), "lab": ("RP", url)}
+    row = store.ecgs.get(ecg_id)
+    assert store.blobs.get(row.images[RESULT_PDF]) == PDF
+    assert len(store.deliveries.of_ecg(ecg_id)) == 3
+
+
+def test_the_result_pdf_is_drawn_of_the_row_that_is_committed(store: Store):
+    """With score and encounter; and only for an ECG that has a score and somebody who asks."""
+    drawn: list[EcgRow] = []
+    site = embedding(ehr={"pdf": "embed"})
+    site = replace(site, draw=lambda ecg, _scored: drawn.append(ecg) or PDF)
+    store.encounters.put("P1", "", Encounter("V1"), NOW - timedelta(hours=1), PATIENT)
+    ecg_id = take(store).ecg_id
+    score(store, ecg_id, Scored(), site=site)
+    row = store.ecgs.get(ecg_id)
+    assert [(ecg.id, ecg.score, ecg.encounter) for ecg in drawn] == [
+        (ecg_id, row.score, Encounter("V1"))
+    ]
+    score(store, take(store, "dicom:2").ecg_id, Unscorable("no-grid", "none"), site=site)
+    linking = replace(embedding(url="https://a", ehr={"pdf": "link"}), draw=site.draw)
+    score(store, take(store, "dicom:3").ecg_id, Scored(), site=linking)
+    assert len(drawn) == 1
+
+
+def test_a_pdf_above_the_cap_is_linked_or_left_out(store: Store):
+    """The result goes all the same, and the log says whose PDF did not."""
+    big = b"%PDF" + bytes(3 * 1024)
+    for number, url in enumerate(("https://ecg.example", "")):
+        site = embedding(url=url, ehr={"pdf": "embed", "pdf_max_kb": 3}, lab={"pdf": "embed"})
+        site = replace(site, draw=lambda _ecg, _scored: big)
+        ecg_id = take(store, f"dicom:{number}").ecg_id
+        with capture_logs() as logs:
+            score(store, ecg_id, Scored(), site=site)
+        found = documents(store, ecg_id)
+        assert found.pop("lab") == ("ED", big)
+        link = ("RP", f"{url}/ecgs/{ecg_id}/result.pdf".encode())
+        assert found == ({"ehr": link} if url else {})
+        (event,) = [each for each in logs if each["event"] == "pdf.not_embedded"]
+        assert (event["destination"], event["size_kb"], event["most_kb"]) == ("ehr", 4, 3)
+        assert event["linked"] is bool(url)
+        assert len(store.deliveries.of_ecg(ecg_id)) == 2
+
+
+def test_a_pdf_that_cannot_be_made_holds_no_alert_up(store: Store):
+    """The alert goes without it in the same attempt, and the log says so."""
+
+    def broken(_ecg: EcgRow, _scored: Any) -> bytes:
+        raise RuntimeError("no such font")
+
+    ecg_id = take(store).ecg_id
+    with capture_logs() as logs:
+        site = replace(embedding(ehr={"pdf": "embed"}), draw=broken)
+        score(store, ecg_id, Scored(), site=site)
+    (told,) = store.deliveries.of_ecg(ecg_id)
+    assert told.alert
+    assert documents(store, ecg_id) == {}
+    assert store.ecgs.get(ecg_id).attempts == 1
+    assert "result pdf not made" in [each["event"] for each in logs]
 
 
 def test_what_was_accepted_is_told_from_the_reserve(store: Store, tmp_path: Path):
