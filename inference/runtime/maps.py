@@ -11,12 +11,13 @@ The maps are of the fp32 network, whichever runtime gave the score: an int8 grap
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import openvino as ov
 
 from inference.architecture import BLOCKS
-from inference.bundle import Bundle
+from inference.bundle import Bundle, open_bundle, path_of
 from inference.forms import F32
 from inference.render.heat import Heat, of_gate, of_gradcam
 from inference.runtime import graph, probability
@@ -46,6 +47,16 @@ class Maps:
         """Give the maps as they are drawn: Grad-CAM, then the attention of each block."""
         gates = [of_gate(gate, layer) for layer, gate in self.gates.items()]
         return [of_gradcam(self.gradcam, len(BLOCKS)), *gates]
+
+
+def maps_of(digest: str, site_dir: Path | None = None) -> MapNetwork | None:
+    """Load the maps of the bundle of this digest; None when it is not installed here.
+
+    Raises:
+        BundleError: it is, and cannot be trusted.
+    """
+    path = path_of(digest, site_dir)
+    return MapNetwork(open_bundle(path)) if path else None
 
 
 class MapNetwork:
