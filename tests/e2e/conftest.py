@@ -15,8 +15,14 @@ __all__ = ["hospital", "postgres_server"]
 def hospital(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Hospital]:
-    """A gateway and its EHR; a file may set `ENVIRONMENT` (process settings) and `THRESHOLD`."""
+    """A gateway and its EHR.
+
+    A file may set `ENVIRONMENT` (process settings), `THRESHOLD` and `DESTINATION`, more keys of
+    the EHR in the site's document.
+    """
     environment = getattr(request.module, "ENVIRONMENT", {})
     threshold = getattr(request.module, "THRESHOLD", None)
-    with Hospital(tmp_path_factory.mktemp("hospital"), environment, threshold) as running:
+    destination = getattr(request.module, "DESTINATION", "")
+    folder = tmp_path_factory.mktemp("hospital")
+    with Hospital(folder, environment, threshold, destination) as running:
         yield running

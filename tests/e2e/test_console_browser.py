@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
-from support import dicom
+from support import dicom, pdf
 from support.hospital import (
     Hospital,
     patient,
@@ -187,6 +187,21 @@ def test_one_ecg_shows_its_picture_its_score_and_its_messages(
         page.locator(f".steps figure:nth-of-type({number}) img").scroll_into_view_if_needed()
         assert loaded(page, f".steps figure:nth-of-type({number}) img") > 100
     picture(page, "ecg-steps")
+
+
+def test_one_ecg_is_explained(page: Page, console: str, hospital: Hospital) -> None:
+    """Grad-CAM is drawn when somebody opens it, and the result PDF can be taken along."""
+    ecg = hospital.outcome(ALERTED.id)
+    page.goto(f"{console}/ecgs/{ecg.id}")
+    page.get_by_text("Where the model looked").click()
+    assert loaded(page, "img[alt='Grad-CAM over the ECG']") > 1000
+    picture(page, "ecg-gradcam")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Result PDF").click()
+    assert download.value.suggested_filename == f"ecg-{ecg.id}.pdf"
+    first, _ = pdf.texts(download.value.path().read_bytes())
+    assert ALERTED.family in first
+    assert "at or above the threshold" in first
 
 
 def test_an_ecg_of_each_source_has_a_picture(page: Page, console: str, hospital: Hospital) -> None:

@@ -81,11 +81,13 @@ class Hospital:
         folder: Path,
         environment: dict[str, str] | None = None,
         threshold: float | None = None,
+        destination: str = "",
     ) -> None:
         self._environment = environment or {}
         self.ehr = Ehr(folder / "ehr")
         alert = "" if threshold is None else f"threshold = {threshold}\n"
-        self.gateway = RunningGateway(folder, self.ehr.port, site=SITE + alert + PEERS)
+        site = SITE.replace("[alert]", f"{destination}[alert]") + alert + PEERS
+        self.gateway = RunningGateway(folder, self.ehr.port, site=site)
 
     def __enter__(self) -> Self:
         self.ehr.start()
