@@ -20,14 +20,6 @@ SCORE = replace(arrivals.SCORE, probability=0.8123)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    """An empty store on SQLite."""
-    opened = open_store(f"sqlite:///{tmp_path / 'gateway.sqlite3'}", tmp_path / "blobs")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def client(store: Store) -> Iterator[TestClient]:
     """A client of the console, under a host name that it allows."""
     with TestClient(

@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,7 +24,7 @@ from gateway.console.app import create_app
 from gateway.console.pictures import Drawn, draw
 from gateway.demo import objects
 from gateway.ecg import MediaType, Source, State
-from gateway.store import EcgRow, Outcome, Store, open_store
+from gateway.store import EcgRow, Outcome, Store
 from inference.bundle import CARD, SHIPPED, recipe_of
 from inference.decode import decode
 from inference.forms import U8
@@ -42,13 +41,6 @@ WAVEFORM = objects.waveform_file(simulate("normal", 1, rate_hz=250), TAKEN).cont
 PICTURE = png(page(simulate("stemi-inferior", 2)))
 maps = lru_cache(maxsize=1)(maps_of)
 STEPS = {"binary", "denoised", "components", "opened"}
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = open_store(f"sqlite:///{tmp_path / 'gateway.sqlite3'}", tmp_path / "blobs")
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

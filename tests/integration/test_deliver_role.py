@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ from gateway.hl7.reading import read
 from gateway.roles.deliver import bury, deliver, late
 from gateway.roles.process import Role
 from gateway.roles.site_watch import SiteWatch
-from gateway.store import DeliveryRow, Outcome, Store, open_store
+from gateway.store import DeliveryRow, Outcome, Store
 
 DESTINATION = """
 [[destinations]]
@@ -33,13 +33,6 @@ test = {test}
 retry_first_s = 0.1
 retry_max_s = 0.1
 """
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    url = f"sqlite:///{tmp_path / 'gateway.sqlite3'}"
-    with closing(open_store(url, tmp_path / "blobs")) as opened:
-        yield opened
 
 
 @pytest.fixture

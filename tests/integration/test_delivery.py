@@ -7,7 +7,7 @@ import time
 from datetime import UTC, datetime
 
 import pytest
-from support.ehr import Script, add_result, destination, new_store, site
+from support.ehr import Script, add_result, destination, site
 
 from gateway.delivery.courier import Lease
 from gateway.delivery.mllp_sender import MllpSender, tune
@@ -17,13 +17,6 @@ from gateway.ecg import DeliveryState, State
 from gateway.errors import NoAcknowledgement, PeerUnreachable
 
 DEADLINE_S = 60.0
-
-
-@pytest.fixture
-def store(tmp_path):
-    opened = new_store(tmp_path)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

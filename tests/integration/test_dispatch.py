@@ -19,7 +19,7 @@ from support.servers import RedisServer, free_port, short_folder, wait_until
 from gateway.dispatch.app import QUEUE, make_app
 from gateway.dispatch.wake import Wakeups
 from gateway.ecg import State
-from gateway.store import Store, open_store
+from gateway.store import Store
 
 pytestmark = pytest.mark.peer
 WORKER = Path(__file__).parents[1] / "support" / "worker.py"
@@ -60,20 +60,14 @@ class Worker:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = open_store(f"sqlite:///{tmp_path / 'x.sqlite3'}", tmp_path / "blobs")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def start(redis_server: RedisServer, tmp_path: Path) -> Iterator[Callable[..., Worker]]:
+def start(
+    redis_server: RedisServer, database_url: str, tmp_path: Path
+) -> Iterator[Callable[..., Worker]]:
     """Start workers on the test's broker and store; what still runs at the end is aborted."""
     started: list[Worker] = []
 
     def start(name: str = "work-1", url: str | None = None, **environment: str) -> Worker:
-        database = f"sqlite:///{tmp_path / 'x.sqlite3'}"
-        arguments = [url or redis_server.url, database, str(tmp_path / "blobs"), name]
+        arguments = [url or redis_server.url, database_url, str(tmp_path / "blobs"), name]
         started.append(Worker(arguments, environment))
         return started[-1]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from support.hl7 import PDF, PNG, adt, at_noon, inbox_on, msh, obx, oru, pid, store_in, wire
+from support.hl7 import PDF, PNG, adt, at_noon, inbox_on, msh, obx, oru, pid, wire
 
 from gateway.ecg import State
 from gateway.errors import OutOfResources, StoreUnavailable
@@ -22,12 +22,6 @@ from gateway.intake import Intake
 from gateway.store import open_store
 
 HERE = "127.0.0.1"
-
-
-@pytest.fixture
-def store(tmp_path):
-    with store_in(tmp_path) as store:
-        yield store
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from support.hl7 import DEADLINE_S, Client, adt, inbox_on, listening, oru, store_in
+from support.hl7 import DEADLINE_S, Client, adt, inbox_on, listening, oru
 
 from gateway.ecg import Receipt, State
 from gateway.hl7.acks import ACCEPTED, answers
@@ -18,12 +18,6 @@ from gateway.hl7.head import read_head
 from gateway.hl7.inbox import Handled
 from gateway.hl7.peers import Peer
 from listeners.mllp import MllpListener, MllpOptions
-
-
-@pytest.fixture
-def store(tmp_path):
-    with store_in(tmp_path) as store:
-        yield store
 
 
 def say_aa(raw: bytes, _address: str) -> Handled:

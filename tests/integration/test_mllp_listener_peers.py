@@ -13,15 +13,9 @@ import pytest
 from hl7.client import MLLPClient
 from hl7.mllp import open_hl7_connection
 from support import node_peer
-from support.hl7 import PDF, adt, inbox_on, listening, oru, store_in
+from support.hl7 import PDF, adt, inbox_on, listening, oru
 
 SEND_S = 60.0
-
-
-@pytest.fixture
-def store(tmp_path):
-    with store_in(tmp_path) as store:
-        yield store
 
 
 @pytest.fixture

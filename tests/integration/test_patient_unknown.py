@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from support.arrivals import take
-from support.hl7 import adt, inbox_on, store_in
+from support.hl7 import adt, inbox_on
 from support.scorers import FakeScorer, Scored
 
 from gateway.delivery.destination import Destination
@@ -38,12 +37,6 @@ class Interrupted(FakeScorer):
     def score(self, content: bytes, media_type: str) -> Scored:
         self._meanwhile()
         return super().score(content, media_type)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with store_in(tmp_path) as opened:
-        yield opened
 
 
 def score(

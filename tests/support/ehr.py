@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from gateway.delivery.destination import Destination
 from gateway.delivery.prepare import ResultSite, Verdict, prepare
@@ -14,7 +13,7 @@ from gateway.demo.ehr import Manner
 from gateway.ecg import Arrival, MediaType, Patient, Score, Source, State
 from gateway.hl7.oru import Sender
 from gateway.policy import Mode
-from gateway.store import Outcome, Store, open_store
+from gateway.store import Outcome, Store
 from support import arrivals
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -43,12 +42,6 @@ def site(*destinations: Destination, **changes) -> ResultSite:
         "deadline_s": 3600.0,
     }
     return ResultSite(**(values | changes))
-
-
-def new_store(folder: Path, now: Callable[[], datetime] | None = None) -> Store:
-    """Open a fresh SQLite store."""
-    clock = {"now": now} if now else {}
-    return open_store(f"sqlite:///{folder / 'db.sqlite3'}", folder / "blobs", **clock)
 
 
 def add_result(

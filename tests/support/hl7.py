@@ -7,7 +7,6 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Self
 
 from gateway.ecg import Receipt
@@ -16,7 +15,7 @@ from gateway.hl7.inbox import Inbox
 from gateway.hl7.peers import Peer
 from gateway.hl7.reading import Message, read
 from gateway.intake import Intake
-from gateway.store import Store, open_store
+from gateway.store import Store
 from listeners.mllp import MllpListener, MllpOptions
 
 DEADLINE_S = 30.0
@@ -80,15 +79,6 @@ def wire(*lines: str) -> bytes:
 
 def at_noon() -> datetime:
     return datetime(2026, 1, 1, 12, tzinfo=UTC)
-
-
-@contextmanager
-def store_in(folder: Path) -> Iterator[Store]:
-    store = open_store(f"sqlite:///{folder / 'gateway.sqlite3'}", folder / "blobs")
-    try:
-        yield store
-    finally:
-        store.close()
 
 
 def inbox_on(store: Store, peers: Sequence[Peer] = ANYONE) -> Inbox:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,18 +13,18 @@ from config.documents import document_of, parse_site
 from gateway.cli import held
 from gateway.cli.app import make_app
 from gateway.ecg import DeliveryState, State
-from gateway.store import Outcome, Store, open_store
+from gateway.store import Outcome, Store
 from gateway.store.engine import utc_now
 
 SITE = '[[destinations]]\nname = "EHR"\nhost = "127.0.0.1"\nport = 9\ntest = true\n'
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with closing(open_store(f"sqlite:///{tmp_path / 'gateway.sqlite3'}", tmp_path / "b")) as opened:
-        document = document_of(parse_site(SITE, "test"))
-        opened.site.save(document, who="t", note="", expected=0)
-        yield opened
+def store(store: Store) -> Store:
+    """A store with one destination in force."""
+    document = document_of(parse_site(SITE, "test"))
+    store.site.save(document, who="t", note="", expected=0)
+    return store
 
 
 @pytest.fixture

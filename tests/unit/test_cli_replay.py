@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +15,7 @@ from typer.testing import CliRunner
 from gateway.cli.app import make_app
 from gateway.demo import objects
 from gateway.ecg import Score, State
-from gateway.store import EcgRow, Outcome, Store, open_store
+from gateway.store import EcgRow, Outcome, Store
 from inference.bundle import SHIPPED
 from inference.render import png
 from inference.score import Scored, Scorer
@@ -30,12 +28,6 @@ FILE = objects.waveform_file(simulate("stemi-anterior", 1), TAKEN).content
 @pytest.fixture(scope="module")
 def scored() -> Scored:
     return Scorer.load(SHIPPED / "reference", "openvino-fp32", threads=1).score(FILE)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with closing(open_store(f"sqlite:///{tmp_path / 'gateway.sqlite3'}", tmp_path / "blobs")) as it:
-        yield it
 
 
 def told(scored: Scored) -> Score:

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import sqlalchemy as sa
-from support.ehr import add_result, destination, new_store, site
+from support.ehr import add_result, destination, site
 from support.stores import lose
 
 from gateway.delivery.answers import judge
@@ -52,13 +52,6 @@ class Clock:
 @pytest.fixture
 def clock():
     return Clock()
-
-
-@pytest.fixture
-def store(tmp_path, clock):
-    opened = new_store(tmp_path, clock)
-    yield opened
-    opened.close()
 
 
 def make(store, wire, clock, where=EHR, **options):
@@ -270,12 +263,10 @@ def test_a_message_whose_courier_died_goes_out_again_after_its_lease(store, cloc
 
 
 @pytest.mark.parametrize("error", [None, Rejected("AE", b"no")], ids=["AA", "AE"])
-def test_a_full_disk_does_not_undo_an_answer(tmp_path, store, clock, error):
+def test_a_full_disk_does_not_undo_an_answer(database_url, tmp_path, store, clock, error):
     """What the peer said is committed once, so nothing is sent again for want of disk."""
     ecg_id = add_result(store, 1, site(EHR))
-    full = open_store(
-        f"sqlite:///{tmp_path / 'db.sqlite3'}", tmp_path / "blobs", disk_reserve_mb=10**9, now=clock
-    )
+    full = open_store(database_url, tmp_path / "blobs", disk_reserve_mb=10**9, now=clock)
     wire = FakeWire(error)
     drain(make(full, wire, clock), clock)
     full.close()

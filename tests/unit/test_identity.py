@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,7 +11,7 @@ from support.arrivals import PATIENT, take
 
 from gateway.ecg import Encounter, Patient
 from gateway.identity import Visit, disagreement, doubt, find_visit
-from gateway.store import Store, open_store
+from gateway.store import Store
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -60,13 +58,6 @@ def test_nobody_disagrees_with_himself(family: str, given_name: str, sex: str):
     """Whatever a name is made of, it agrees with itself."""
     person = Patient(id="1", family=family, given=given_name, sex=sex)
     assert disagreement(person, person) == ""
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = open_store(f"sqlite:///{tmp_path / 'x.sqlite3'}", tmp_path / "blobs")
-    yield opened
-    opened.close()
 
 
 def test_visit_at_ecg_time(store: Store):

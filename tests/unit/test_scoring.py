@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -34,10 +34,9 @@ PDF = b"%PDF-1.4 of a test"
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = open_store(f"sqlite:///{tmp_path / 'x.sqlite3'}", tmp_path / "blobs", now=lambda: NOW)
-    yield opened
-    opened.close()
+def clock() -> Callable[[], datetime]:
+    """The time of the store stands still."""
+    return lambda: NOW
 
 
 def terms(mode: Mode = Mode.SHADOW, threshold: float | None = None, **changes: Any) -> Terms:
@@ -414,12 +413,12 @@ def test_a_pdf_that_cannot_be_made_holds_no_alert_up(store: Store):
     assert "result pdf not made" in [each["event"] for each in logs]
 
 
-def test_what_was_accepted_is_told_from_the_reserve(store: Store, tmp_path: Path):
+def test_what_was_accepted_is_told_from_the_reserve(
+    store: Store, database_url: str, tmp_path: Path
+):
     """With the disk reserve reached, results still leave, and their evidence is kept."""
     ecg_id = take(store).ecg_id
-    full = open_store(
-        f"sqlite:///{tmp_path / 'x.sqlite3'}", tmp_path / "blobs", disk_reserve_mb=10**9
-    )
+    full = open_store(database_url, tmp_path / "blobs", disk_reserve_mb=10**9)
     score(full, ecg_id, Scored())
     full.close()
     row = store.ecgs.get(ecg_id)
