@@ -15,7 +15,7 @@ from inference.render.pdf import BOLD, PLAIN, Colour, Sheet, wrapped
 _ROOM = ("",) * 4  # lines above the traces
 _STYLE = Style(header=_ROOM)
 _RED = (176, 0, 0)
-_TINT_PX_PER_MM, _SMALL_PX_PER_MM = 2, 1
+_TINT_PX_PER_MM = 1
 _TRACES = "traces"
 _LINE_MM, _TEXT_MM, _SMALL_MM, _SMALL_LINE_MM = 5.0, 3.4, 2.7, 3.7
 _GAP_MM = 9.0  # between small panels, for their titles
@@ -108,7 +108,7 @@ def _small(sheet: Sheet, heat: Heat) -> None:
     """One map on the panel."""
     sheet.pen(0.3)
     sheet.frame(WIDTH_MM, HEIGHT_MM)
-    sheet.tint(0, 0, WIDTH_MM, HEIGHT_MM, fine(heat.strength, _SMALL_PX_PER_MM))
+    sheet.tint(0, 0, WIDTH_MM, HEIGHT_MM, fine(heat.strength, _TINT_PX_PER_MM))
     sheet.put(_TRACES)
 
 
