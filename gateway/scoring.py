@@ -85,7 +85,7 @@ class Terms:
         results: what results need.
         threshold: the site's own decision threshold; None takes the bundle's.
         validated: the active bundle's card says that it is validated at this site.
-        draw: makes the result PDF of an ECG's row with score and encounter, and what was scored.
+        draw: makes the result PDF of an ECG's row as it will be, and what was scored.
     """
 
     results: ResultSite
@@ -235,8 +235,10 @@ def _pdf(job: _Job, verdict: Verdict, visit: Visit, scored: Scored) -> bytes:
     if not embeds_pdf(job.ecg, verdict, job.site.results, job.now()):
         return b""
     encounter = visit.encounter or job.ecg.encounter
+    named = _named(job.ecg, visit)
+    ecg = replace(named, score=verdict.score, encounter=encounter, guard=scored.guard)
     try:
-        return job.site.draw(replace(job.ecg, score=verdict.score, encounter=encounter), scored)
+        return job.site.draw(ecg, scored)
     except Exception as error:
         _log.error("result pdf not made", ecg=job.ecg.id, error=error)
         return b""
@@ -279,8 +281,13 @@ def _quarantined(visit: Visit) -> _Result:
 
 
 def _told(job: _Job, verdict: Verdict, visit: Visit, pdf: bytes = b"") -> list[NewDelivery]:
-    site = job.site.results
-    return prepare(job.ecg, verdict, visit.encounter, site, keep=job.keep, now=job.now(), pdf=pdf)
+    ecg, site = _named(job.ecg, visit), job.site.results
+    return prepare(ecg, verdict, visit.encounter, site, keep=job.keep, now=job.now(), pdf=pdf)
+
+
+def _named(ecg: EcgRow, visit: Visit) -> EcgRow:
+    """Give an ECG whose patient has the identifier that holds, should ADT have merged theirs."""
+    return replace(ecg, patient=visit.merged or ecg.patient)
 
 
 def _judge(

@@ -15,6 +15,7 @@ from gateway.delivery.prepare import RESULT_PDF, ResultSite
 from gateway.delivery.result_pdf import HAS_PDF, result_pdf
 from gateway.store import Store
 from gateway.store.rows import EcgRow
+from inference.errors import BundleError
 
 T = TypeVar("T")
 
@@ -80,7 +81,10 @@ def shown(album: Album[T], row: EcgRow) -> T:
 
 def _explained(albums: Albums, row: EcgRow) -> Explained:
     proven = shown(albums.pictures, row).proven
-    found = shown(albums.explained, row) if proven else None
+    try:
+        found = shown(albums.explained, row) if proven else None
+    except BundleError as error:
+        raise HTTPException(404, f"The bundle that scored it cannot be used: {error}.") from None
     if found is None:
         raise HTTPException(404, "What the model was shown cannot be drawn anew here.")
     return found

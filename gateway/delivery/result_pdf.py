@@ -15,6 +15,7 @@ from gateway.ecg import Encounter, Patient, Score, State
 from gateway.hl7.oru import UNVALIDATED, VALIDATED
 from gateway.policy import Mode
 from gateway.store.rows import EcgRow
+from inference.electrodes import warning
 from inference.forms import Tracings, Waveform
 from inference.prepare import Prepared
 from inference.render.result import Words
@@ -34,7 +35,7 @@ def result_pdf(ecg: EcgRow, site: ResultSite, prepared: Prepared, maps: Maps) ->
     """Draw the result PDF of a scored ECG.
 
     Args:
-        ecg: its row, with score and encounter.
+        ecg: its row, with score, encounter and guard.
         site: the site's values.
         prepared: what was judged.
         maps: where the network looked.
@@ -53,7 +54,7 @@ def result_pdf(ecg: EcgRow, site: ResultSite, prepared: Prepared, maps: Maps) ->
         marking=_marking(ecg.score, ecg, site),
         who=" · ".join(part for part in _who(ecg) if part),
         verdict=_verdict(ecg.score),
-        tracing=tracing,
+        tracing=" ".join(filter(None, (tracing, warning(ecg.guard)))),
         facts=tuple(_facts(ecg.score, ecg, site, maps)),
     )
     return drawn(source, prepared.tracings, maps.heats(), said)
@@ -101,6 +102,8 @@ def _facts(score: Score, ecg: EcgRow, site: ResultSite, maps: Maps) -> Iterator[
         f"Scored by {score.model} {score.version} on {score.runtime}. The maps are of the bundle's "
         f"fp32 network, which scores {maps.probability:.3f}. Bundle SHA-256 {score.bundle}."
     )
+    if ecg.guard:
+        yield f"Input domain: {words.guard(ecg)}."
     uids = (("Study Instance UID", ecg.study_uid), ("SOP Instance UID", ecg.sop_uid))
     named = [f"{name} {uid}" for name, uid in uids if uid]
     orders = (("placer", words.place(ecg.order.placer)), ("accession", ecg.order.accession))

@@ -27,6 +27,7 @@ from gateway.ecg import MediaType, Source, State
 from gateway.store import EcgRow, Outcome, Store
 from inference.bundle import CARD, SHIPPED, recipe_of
 from inference.decode import decode
+from inference.errors import BundleError
 from inference.forms import U8
 from inference.prepare import as_grey, look
 from inference.preprocess import preprocess
@@ -250,11 +251,19 @@ def test_what_is_not_proven_is_not_explained(client: TestClient, store: Store) -
 
 
 def test_without_the_bundle_nothing_is_explained(store: Store) -> None:
-    """Its maps are not here."""
+    """Its maps are not here, or cannot be trusted any more."""
     row = scored(store, WAVEFORM)
     app = create_app(store, site=site, maps=lambda _digest: None)
     with TestClient(app, base_url="http://127.0.0.1") as client:
         assert client.get(f"/ecgs/{row.id}/result.pdf").status_code == 404
+
+    def damaged(_digest: str) -> None:
+        raise BundleError("weights.safetensors is damaged")
+
+    app = create_app(store, site=site, maps=damaged)
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        got = client.get(f"/ecgs/{row.id}/images/gradcam.png")
+        assert (got.status_code, "is damaged" in got.text) == (404, True)
 
 
 def test_a_quarantined_ecg_has_no_result_pdf(client: TestClient, store: Store) -> None:

@@ -163,6 +163,16 @@ def test_what_the_source_left_out_is_the_sites_or_said_to_be_missing():
     assert "id none given · born ? · recorded at an unknown time" in pdf.texts(drawn(nobody))[0]
 
 
+def test_what_the_guard_measured_and_warned_of_is_said():
+    """The distance on the second page, electrodes that seem interchanged on the first, too."""
+    guard = {"distance": 0.6235, "bound": 5.498, "electrodes": "RA-LA"}
+    first, second = pdf.texts(drawn(replace(ROW, guard=guard)))
+    assert "Input domain: " in second
+    assert "distance of the input 0.6235 (up to 5.498)" in second
+    assert "RA-LA" in first
+    assert "RA-LA" not in pdf.texts(drawn())[0]
+
+
 def test_a_negative_ecg_of_which_nothing_raises_the_score():
     """No tint, and words that say so."""
     score = replace(ehr.SCORE, probability=0.04, positive=False)

@@ -188,6 +188,19 @@ def test_another_patient_in_adt_quarantines(store: Store):
     assert store.ecgs.events(ecg_id)[-1].what == "nobody told"
 
 
+def test_a_merged_patient_is_told_under_the_identifier_that_is_left(store: Store):
+    """The cart still knows the old identifier, which the EHR must never see again."""
+    store.encounters.put("P1", "", Encounter("V77"), NOW, PATIENT)
+    store.encounters.merge("P1", "", "P9", "HOSP")
+    ecg_id = take(store).ecg_id
+    score(store, ecg_id, Scored())
+    (told,) = store.deliveries.of_ecg(ecg_id)
+    message = read(store.blobs.get(told.payload))
+    named = [message.get(path) for path in ("PID-3.1", "PID-3.4", "PID-5.1", "PV1-19")]
+    assert named == ["P9", "HOSP", "Test", "V77"]
+    assert store.ecgs.get(ecg_id).patient == PATIENT
+
+
 def test_visit_goes_with_the_result(store: Store):
     """The visit of ECG time is kept on the row and said in PV1-19."""
     store.encounters.put("P1", "", Encounter("V77", "E", "ED"), NOW, PATIENT)
@@ -360,7 +373,7 @@ def test_who_asks_for_it_gets_the_result_pdf(store: Store):
 
 
 def test_the_result_pdf_is_drawn_of_the_row_that_is_committed(store: Store):
-    """With score and encounter; and only for an ECG that has a score and somebody who asks."""
+    """With score, encounter and guard; and only of a scored ECG that somebody wants it of."""
     drawn: list[EcgRow] = []
     site = embedding(ehr={"pdf": "embed"})
     site = replace(site, draw=lambda ecg, _scored: drawn.append(ecg) or PDF)
@@ -368,8 +381,8 @@ def test_the_result_pdf_is_drawn_of_the_row_that_is_committed(store: Store):
     ecg_id = take(store).ecg_id
     score(store, ecg_id, Scored(), site=site)
     row = store.ecgs.get(ecg_id)
-    assert [(ecg.id, ecg.score, ecg.encounter) for ecg in drawn] == [
-        (ecg_id, row.score, Encounter("V1"))
+    assert [(ecg.id, ecg.score, ecg.encounter, ecg.guard) for ecg in drawn] == [
+        (ecg_id, row.score, Encounter("V1"), row.guard)
     ]
     score(store, take(store, "dicom:2").ecg_id, Unscorable("no-grid", "none"), site=site)
     linking = replace(embedding(url="https://a", ehr={"pdf": "link"}), draw=site.draw)
