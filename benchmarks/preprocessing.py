@@ -36,7 +36,7 @@ STEPS = ("binary", "denoised", "components", "opened")
 
 def with_skimage(grey: np.ndarray) -> dict[str, np.ndarray]:
     """The same four steps and resize, by scikit-image's own functions."""
-    binary = grey <= max(threshold_otsu(grey), RECIPE.least_level)
+    binary = grey <= (threshold_otsu(grey) if RECIPE.binarise == "otsu" else RECIPE.fixed_level)
     denoised = median(binary.astype(np.uint8), np.ones((3, 3), np.uint8), mode="nearest") > 0
     least = RECIPE.min_component_mm2 * PX_PER_MM**2
     components = remove_small_objects(label(denoised, connectivity=2), max_size=int(least) - 1) > 0

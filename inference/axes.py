@@ -14,6 +14,8 @@ from inference.train import TrainConfig
 
 AXES = ("attention", "loss", "preprocess", "size")
 SIZES = ((128, 256), (224, 224), (256, 384), (512, 768))
+AREAS_MM2 = (1.0, 16.0)
+"""Smallest components that are kept, beside the base's."""
 
 Size = tuple[int, int]
 """Height and width of the input, px."""
@@ -38,8 +40,14 @@ def variants(base: TrainConfig, axis: str, sizes: Sequence[Size] = SIZES) -> dic
         recipe = base.recipe
         return {
             "all steps": base,
-            "fixed threshold": replace(base, recipe=replace(recipe, binarise="fixed")),
+            "Otsu": replace(base, recipe=replace(recipe, binarise="otsu")),
             "no noise reduction": replace(base, recipe=replace(recipe, denoise="none")),
+            **{
+                f"components of {area:g} mm2": replace(
+                    base, recipe=replace(recipe, min_component_mm2=area)
+                )
+                for area in AREAS_MM2
+            },
             "no components": replace(base, recipe=replace(recipe, min_component_mm2=0.0)),
             "no opening": replace(base, recipe=replace(recipe, opening="none")),
             "none (grey)": replace(base, recipe=_grey(recipe)),

@@ -4,11 +4,13 @@
 
 A slot holds one draw of every source. Runs that share the drawing - folds, losses, places of the
 attention - share the bank: each reads the rows of its own sources. When its epochs are more than
-the slots, draws come again. Needs torch.
+the slots, draws come again. A run may begin while the bank is being drawn: it waits for the slot
+that it needs. Needs torch.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,8 @@ from inference.errors import CohortError
 from inference.examples import Examples, one_thread
 
 _PARTS = ("pixels", "labels", "classes", "measures")
+_DRAWN = "drawn"  # the number of whole slots
+_PATIENCE_S = 600.0
 _BATCH = 64
 
 
@@ -37,12 +41,14 @@ class Bank(Dataset[Any]):  # type: ignore[misc]
             slots: the slots that are used, one an epoch, over and over.
 
         Raises:
-            CohortError: there is no whole bank, or it lacks a row or a slot.
+            CohortError: there is no bank, or it lacks a row or a slot.
         """
+        self.drawn = folder / _DRAWN
         try:
+            self._ready = int(self.drawn.read_text())
             self.parts = [np.load(folder / f"{part}.npy", mmap_mode="r") for part in _PARTS]
         except (OSError, ValueError) as error:
-            raise CohortError(f"{folder} holds no whole bank: draw it first") from error
+            raise CohortError(f"{folder} holds no bank: draw it first") from error
         held_slots, held = self.parts[0].shape[:2]
         if not slots or max(slots) >= held_slots or (len(places) and max(places) >= held):
             raise CohortError(f"{folder} holds {held} sources in {held_slots} slots only")
@@ -56,7 +62,23 @@ class Bank(Dataset[Any]):  # type: ignore[misc]
         """Give (1, H, W) uint8 input, 255 = all trace, label, classes and measures."""
         epoch, place = at
         slot, row = self.slots[epoch % len(self.slots)], self.places[place]
+        if slot >= self._ready:
+            self._wait_for(slot)
         return tuple(torch.from_numpy(np.array(part[slot, row])) for part in self.parts)
+
+    def _wait_for(self, slot: int) -> None:
+        """Wait until a slot is drawn.
+
+        Raises:
+            CohortError: no slot was added for as long as none should take.
+        """
+        while (ready := int(self.drawn.read_text())) <= slot:
+            if time.time() - self.drawn.stat().st_mtime > _PATIENCE_S:
+                raise CohortError(
+                    f"{self.drawn.parent}: nobody goes on drawing; slot {slot} is missing"
+                )
+            time.sleep(0.2)
+        self._ready = ready
 
 
 def draw(
@@ -65,7 +87,7 @@ def draw(
     workers: int = 0,
     tell: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> None:
-    """Draw each slot's examples into `folder`; the last file appears when all is there.
+    """Draw each slot's examples into `folder`, the first slot first.
 
     Args:
         slots: all of the same sources; slot s is drawn as epoch s.
@@ -74,6 +96,7 @@ def draw(
         tell: told the examples drawn so far and in all.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / _DRAWN).unlink(missing_ok=True)
     count = len(slots[0])
     at = [
         [(slot, place) for place in range(first, min(first + _BATCH, count))]
@@ -87,15 +110,16 @@ def draw(
     done = 0
     for batch, places in zip(loader, at, strict=True):
         if not out:
-            out = [_file(folder, k, len(slots), count, part) for k, part in enumerate(batch)]
+            out = [
+                _file(folder, n, len(slots), count, part)
+                for n, part in zip(_PARTS, batch, strict=True)
+            ]
         slot, first = places[0]
         for held, part in zip(out, batch, strict=True):
             held[slot, first : first + len(places)] = part.numpy()
         done += len(places)
+        _say_drawn(folder, done // count)
         tell(done, len(slots) * count)
-    for held in out:
-        held.flush()
-    (folder / "drawing.npy").rename(folder / "pixels.npy")
 
 
 class _Slots(Dataset[Any]):  # type: ignore[misc]
@@ -108,10 +132,16 @@ class _Slots(Dataset[Any]):  # type: ignore[misc]
         return self.slots[at[0]][at]
 
 
+def _say_drawn(folder: Path, slots: int) -> None:
+    """Tell the readers how many slots are whole: a new file, then a rename."""
+    partial = folder / "drawn.partial"
+    partial.write_text(str(slots))
+    partial.replace(folder / _DRAWN)
+
+
 def _file(
-    folder: Path, number: int, slots: int, count: int, part: torch.Tensor
+    folder: Path, name: str, slots: int, count: int, part: torch.Tensor
 ) -> np.memmap[Any, Any]:
-    """Open one part for writing; the pixels get their name when they are whole."""
-    name = _PARTS[number] if number else "drawing"
+    """Open the file of one part for writing."""
     shape = (slots, count, *part.shape[1:])
     return open_memmap(folder / f"{name}.npy", "w+", part.numpy().dtype, shape)

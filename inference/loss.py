@@ -39,13 +39,14 @@ class LossConfig:
         kind: `brloss`; `brloss-positive` weighs positives by FNR and negatives by 1; `brloss-ema`
             smooths both rates over batches; `bce`; `bce-weighted`; `focal`.
         ema: share of the old rates that `brloss-ema` keeps per batch.
-        positive_weight: weight of positives in `bce-weighted`, usually negatives / positives.
+        positive_weight: weight of positives in `bce-weighted`; 0 stands for the negatives over the
+            positives that are trained on, which `inference.train.Run` counts.
         focal_gamma, focal_alpha: Lin et al., arXiv 1708.02002.
     """
 
     kind: Kind = "brloss"
     ema: float = 0.9
-    positive_weight: float = 1.0
+    positive_weight: float = 0.0
     focal_gamma: float = 2.0
     focal_alpha: float = 0.25
 
@@ -53,6 +54,8 @@ class LossConfig:
         """Refuse a loss that does not exist."""
         if self.kind not in KINDS:
             raise ValueError(f"loss is one of {', '.join(KINDS)}, not {self.kind!r}")
+        if self.positive_weight < 0:
+            raise ValueError("positive_weight must not be negative")
 
 
 def error_rates(logits: Tensor, labels: Tensor) -> Tensor:

@@ -30,6 +30,7 @@ Polarity = Literal["dark", "light"]
 PX_PER_MM = 4.0
 """Resolution of the panel that `inference.render.panel` draws."""
 
+_NO_FLOOR = ("least_level", 0)  # of cards up to 0.2.0
 _lent = threading.local()
 _LARGEST_PX = 2**31 // 255  # its integral image fits 32 bits
 _CONTRAST = 32  # grey levels: a flatter panel shows nothing, and Otsu would split its noise
@@ -40,11 +41,11 @@ class Recipe:
     """How a panel becomes the network's input; one table of a bundle's card.
 
     Attributes:
-        binarise: `otsu`, `fixed` (at `fixed_level`) or `none` (grey stays grey, for ablation).
-        fixed_level: grey level, 0 to 255; darker or equal is trace.
-        least_level: Otsu's level is raised to this. On a panel it falls at 137 to 145, where the
-            steep leg of a QRS, 2 px wide and off the pixel grid, becomes 1 px and the median
-            removes it: 1.2 % of the traces' length was lost, 0.01 % is with 160.
+        binarise: `fixed` (at `fixed_level`), `otsu` or `none` (grey stays grey), for ablation.
+        fixed_level: grey level, 0 to 255; darker or equal is trace. The panel is drawn by this
+            project, ink 0 on paper 255, so its levels are known. Otsu's fall at 137 to 145, where
+            the steep leg of a QRS, 2 px wide and off the pixel grid, becomes 1 px and the median
+            removes it: 1.2 % of the traces' length was lost, 0.01 % is at 160.
         denoise: 3x3 median or none.
         min_component_mm2: 8-connected components with less ink than this are dropped; 0 keeps all.
         opening: morphological opening with a square of `opening_mm`, or none.
@@ -53,9 +54,8 @@ class Recipe:
         polarity: whether the trace is `dark` or `light` in the panel.
     """
 
-    binarise: Binarise = "otsu"
+    binarise: Binarise = "fixed"
     fixed_level: int = 160
-    least_level: int = 160
     denoise: Denoise = "median3"
     min_component_mm2: float = 4.0
     opening: Opening = "on"
@@ -74,8 +74,8 @@ class Recipe:
         for name, allowed in choices:
             if getattr(self, name) not in get_args(allowed):
                 raise ValueError(f"recipe: {name} must be one of {get_args(allowed)}")
-        if not (0 <= self.fixed_level <= 255 and 0 <= self.least_level <= 255):
-            raise ValueError("recipe: levels must lie in 0..255")
+        if not 0 <= self.fixed_level <= 255:
+            raise ValueError("recipe: fixed_level must lie in 0..255")
         if self.min_component_mm2 < 0 or self.opening_mm <= 0:
             raise ValueError("recipe: areas and lengths must be positive")
         if min(self.input_height, self.input_width) < 32:
@@ -85,15 +85,13 @@ class Recipe:
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> Recipe:
-        """Read the `[preprocess]` table of a card; raises BundleError for anything unknown.
-
-        A card without `least_level` is older than that field: its model was trained without.
-        """
+        """Read the `[preprocess]` table of a card; raises BundleError for anything unknown."""
+        table = {name: value for name, value in table.items() if (name, value) != _NO_FLOOR}
         unknown = sorted(set(table) - {each.name for each in fields(cls)})
         if unknown:
             raise BundleError(f"recipe: unknown keys {', '.join(unknown)}")
         try:
-            return cls(**{"least_level": 0, **table})
+            return cls(**table)
         except (TypeError, ValueError) as error:
             raise BundleError(str(error)) from error
 
@@ -145,7 +143,7 @@ def _binary(panel: U8, recipe: Recipe, out: U8) -> U8:
         if high - low < _CONTRAST:
             return np.zeros_like(grey)
         found, _ = cv2.threshold(grey, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU, out)
-        level = max(int(found), recipe.least_level)
+        level = int(found)
     return np.asarray(cv2.threshold(grey, level, 255, cv2.THRESH_BINARY_INV, out)[1], np.uint8)
 
 

@@ -52,12 +52,12 @@ class TrainConfig:
         clip: largest norm of the gradient.
         endpoint_weight: of the endpoint's loss; BRLoss shrinks as the error rates fall.
         class_weight, measure_weight: of the auxiliary losses; the head is dropped at export.
-        mixup: Beta parameter of how far examples of a batch are mixed with one another (Zhang et
-            al., arXiv 1710.09412); 0 mixes none.
         seed: of weights, order and augmentation.
         workers: data-loading processes. threads: of torch; 0 leaves it alone.
         bf16: autocast to bfloat16. device: `cpu` or `cuda`.
-        checkpoint_minutes: between checkpoints; there is one at the end in any case.
+        checkpoint_minutes: between checkpoints inside an epoch. There is also one at the end of
+            each epoch (of those that end within half a minute, one of several), at the end of the
+            run, and when it is interrupted by Ctrl-C.
         pretrained: a local safetensors file to start from.
     """
 
@@ -71,7 +71,6 @@ class TrainConfig:
     endpoint_weight: float = 2.0
     class_weight: float = 0.5
     measure_weight: float = 0.5
-    mixup: float = 0.0
     seed: int = 1
     workers: int = 1
     threads: int = 0
@@ -122,6 +121,7 @@ class Progress:
 
 
 Report = Callable[[Progress], None]
+_SHORT_S = 30.0  # since the last checkpoint: an epoch that ends sooner writes none
 
 
 class Order(Sampler[list[tuple[int, int]]]):  # type: ignore[misc]
@@ -178,7 +178,11 @@ class Run:
             torch.set_num_threads(config.threads)
         torch.manual_seed(config.seed)
         auxiliary = plan.classes + plan.measures
-        self.config = replace(config, network=replace(config.network, auxiliary=auxiliary))
+        self.config = replace(
+            config,
+            network=replace(config.network, auxiliary=auxiliary),
+            loss=_weighted(config.loss, [source.label for source in plan.training]),
+        )
         self.plan, self.out = plan, out
         self.device = processes.device(config.device)
         if self.device.type == "cuda":
@@ -210,12 +214,21 @@ class Run:
 
     def train(self, report: Report = lambda _: None) -> None:
         """Train from the last checkpoint, if there is one, to the end."""
-        self.resume()
+        if not self.resume():
+            self._forget(0)
         first = processes.rank() == 0
         if first:
             self.out.mkdir(parents=True, exist_ok=True)
             document = self.config.document() | {"training": len(self.plan.training)}
             (self.out / "config.json").write_text(json.dumps(document, indent=1))
+        try:
+            self._loop(report, first=first)
+        except KeyboardInterrupt:
+            if first:
+                self.save()
+            raise
+
+    def _loop(self, report: Report, *, first: bool) -> None:
         self._saved = began = ready = time.monotonic()
         seen, lost, waited = 0, torch.zeros((), device=self.device), 0.0
         for batch in self._batches():
@@ -235,8 +248,10 @@ class Run:
             ready = time.monotonic()
 
     def _due(self) -> bool:
-        late = time.monotonic() - self._saved > 60 * self.config.checkpoint_minutes
-        return late or self.step == self.steps
+        since = time.monotonic() - self._saved
+        if self.step % self.per_epoch == 0:
+            return since > _SHORT_S or self.step == self.steps
+        return since > 60 * self.config.checkpoint_minutes
 
     def _batches(self) -> Any:
         config = self.config
@@ -261,10 +276,7 @@ class Run:
         pixels, labels, classes, measures = (
             each.to(self.device, non_blocking=True) for each in batch
         )
-        images = unit(pixels)
-        if self.config.mixup:
-            images, labels, classes, measures = self._mixed(images, labels, classes, measures)
-        images = images.contiguous(memory_format=torch.channels_last)
+        images = unit(pixels).contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
             logits, extra = self.both(images)
         loss = self.config.endpoint_weight * self.loss(logits, labels)
@@ -277,12 +289,6 @@ class Run:
         self.step += 1
         self._average()
         return loss.detach()
-
-    def _mixed(self, *parts: Tensor) -> Iterator[Tensor]:
-        """Mix each example with its neighbour in the batch; what one does not know is unknown."""
-        rng = np.random.default_rng((self.config.seed, self.step, 11))
-        share = float(rng.beta(self.config.mixup, self.config.mixup))
-        return (share * part + (1 - share) * part.roll(1, 0) for part in parts)
 
     def _auxiliary(self, extra: Tensor, classes: Tensor, measures: Tensor) -> Tensor:
         said, measured = extra[:, : self.plan.classes], extra[:, self.plan.classes :]
@@ -395,6 +401,16 @@ def _pairs(
 def unit(pixels: Tensor) -> Tensor:
     """Give uint8 pixels, 255 = all trace, as the network's float32 input, 0..1."""
     return pixels.float() / 255
+
+
+def _weighted(loss: LossConfig, labels: list[int]) -> LossConfig:
+    """Set a weight of positives that was left to the training set."""
+    if loss.kind != "bce-weighted" or loss.positive_weight:
+        return loss
+    positive = sum(labels)
+    if not 0 < positive < len(labels):
+        raise CohortError("bce-weighted needs training ECGs of both labels")
+    return replace(loss, positive_weight=(len(labels) - positive) / positive)
 
 
 def _known_mean(loss: Callable[..., Tensor], said: Tensor, wanted: Tensor) -> Tensor:

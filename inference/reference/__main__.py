@@ -49,7 +49,6 @@ def _config(given: argparse.Namespace) -> TrainConfig:
         workers=given.workers,
         device=given.device,
         seed=given.seed,
-        mixup=given.mixup,
         peak_lr=given.peak_lr,
         pretrained=given.start,
         network=NetworkConfig(height, width),
@@ -69,7 +68,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--size", default="128x256", help="HEIGHTxWIDTH of the input")
     parser.add_argument("--start", default="", help="safetensors to start from, of any size")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--mixup", type=float, default=0.0, help="Beta parameter; 0 mixes none")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1, help="processes that draw or fetch")

@@ -56,6 +56,7 @@ class TorchRuntime:
         if threads:
             torch.set_num_threads(threads)
         self._device = torch.device(device or ("cuda" if has_card() else "cpu"))
+        torch.backends.cudnn.allow_tf32 = False  # fp32 is fp32: TF32 moved scores by 0.01
         self._network = network_of(bundle).to(self._device)
 
     @property

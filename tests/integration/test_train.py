@@ -26,6 +26,7 @@ from inference.develop import DevelopConfig, assign, develop  # noqa: E402
 from inference.errors import CohortError  # noqa: E402
 from inference.evaluate import EvaluateConfig, evaluate  # noqa: E402
 from inference.examples import Examples  # noqa: E402
+from inference.loss import LossConfig  # noqa: E402
 from inference.recalibrate import RecalibrateConfig, recalibrate  # noqa: E402
 from inference.render import page  # noqa: E402
 from inference.score import Scorer  # noqa: E402
@@ -116,6 +117,30 @@ def test_examples_are_drawn_anew_each_epoch_but_repeatably():
     assert not torch.equal(one[0], other[0])
     still = Examples([Simulated(1)], SMALL.recipe, NONE)
     assert torch.equal(still[0, 0][0], still[1, 0][0])
+
+
+def test_an_interrupted_run_keeps_its_last_step(plan, tmp_path):
+    """Ctrl-C inside an epoch: a checkpoint of that step; a log without one is not kept."""
+
+    def interrupt(progress):
+        raise KeyboardInterrupt
+
+    (tmp_path / "log.jsonl").write_text('{"epoch": 1}\n')
+    with pytest.raises(KeyboardInterrupt):
+        Run(SMALL, plan, tmp_path).train(interrupt)
+    assert (tmp_path / "log.jsonl").read_text() == ""
+    later = Run(SMALL, plan, tmp_path)
+    assert later.resume()
+    assert later.step == 3
+
+
+def test_the_weight_of_positives_is_counted(tmp_path):
+    """Eight negatives, four positives: each positive counts twice; a given weight stays."""
+    sources = [Simulated(2 * n + (n % 3 == 0)) for n in range(12)]
+    weighted = replace(SMALL, loss=LossConfig("bce-weighted"))
+    assert Run(weighted, Plan(sources, []), tmp_path).config.loss.positive_weight == 2
+    given = replace(SMALL, loss=LossConfig("bce-weighted", positive_weight=3.0))
+    assert Run(given, Plan(sources, []), tmp_path).config.loss.positive_weight == 3
 
 
 def test_two_processes_share_a_run_and_one_writes(tmp_path):

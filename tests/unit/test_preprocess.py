@@ -133,7 +133,8 @@ def test_a_blank_panel_shows_nothing():
     """Otsu is not asked to split the noise of white paper."""
     rng = np.random.default_rng(0)
     blank = rng.integers(245, 256, (500, 1000)).astype(np.uint8)
-    assert preprocess(blank, Recipe()).input.max() == 0.0
+    for way in ("fixed", "otsu"):
+        assert preprocess(blank, Recipe(binarise=way)).input.max() == 0.0
 
 
 def test_polarity_light_is_the_inverse():
@@ -146,7 +147,7 @@ def test_polarity_light_is_the_inverse():
 
 def test_recipe_survives_its_table():
     """A card's table and the recipe are the same thing."""
-    recipe = Recipe(binarise="fixed", denoise="none", input_height=224, input_width=224)
+    recipe = Recipe(binarise="otsu", denoise="none", input_height=224, input_width=224)
     assert Recipe.from_table(recipe.to_table()) == recipe
 
 
@@ -167,11 +168,12 @@ def test_a_card_with_a_wrong_recipe_is_refused(table):
         Recipe.from_table(table)
 
 
-def test_an_old_card_keeps_the_level_of_its_training():
-    """A card from before `least_level` means Otsu alone."""
-    table = Recipe().to_table()
-    del table["least_level"]
-    assert Recipe.from_table(table).least_level == 0
+def test_the_floor_of_an_old_card_may_be_none():
+    """Cards up to 0.2.0 name a floor of Otsu's level; only none is still known."""
+    table = Recipe(binarise="otsu").to_table()
+    assert Recipe.from_table(table | {"least_level": 0}).binarise == "otsu"
+    with pytest.raises(BundleError, match="least_level"):
+        Recipe.from_table(table | {"least_level": 160})
 
 
 def test_only_grey_panels():
