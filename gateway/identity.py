@@ -1,13 +1,15 @@
 """Never the wrong patient: what the ECG's header says of a patient must agree with ADT.
 
 The visit is the one that ADT knew of at ECG time. Identity is compared with the newest word of
-ADT on the same identifier, whenever that came, because a wrong header is wrong at any time.
+ADT on the same identifier, whenever that came, because a wrong header is wrong at any time. Once
+ADT has merged an identifier into another, results name the other (HL7 v2.5.1 3.3.40: the first
+"would then logically never be referenced in future transactions").
 """
 
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
@@ -37,11 +39,26 @@ class Visit:
         disagreement: the first field in which header and ADT differ (`birth-date`, `family`,
             `given` or `sex`); empty when they agree or ADT does not know the patient.
         known: ADT has told of the patient, whenever that was.
+        merged: the patient under the identifier that ADT merged theirs into; None for no merge.
     """
 
     encounter: Encounter | None = None
     disagreement: str = ""
     known: bool = False
+    merged: Patient | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """The newest word of ADT on the patient of an ECG.
+
+    Attributes:
+        doubt: why it puts the patient in doubt, as a code; empty if it does not.
+        merged: the patient under the identifier that ADT merged theirs into; None for no merge.
+    """
+
+    doubt: str = ""
+    merged: Patient | None = None
 
 
 def find_visit(ecg: EcgRow, adt: Adt) -> Visit:
@@ -56,17 +73,28 @@ def find_visit(ecg: EcgRow, adt: Adt) -> Visit:
         return Visit()
     found = adt.at(patient.id, patient.id_authority, _taken_at(ecg))
     encounter = found.encounter if found is not None else None
-    return Visit(encounter, disagreement(patient, newest.patient), known=True)
+    differs = disagreement(patient, newest.patient)
+    return Visit(encounter, differs, known=True, merged=_merged(patient, newest))
 
 
-def doubt(ecg: EcgRow, adt: Adt) -> str:
-    """Say why the newest word of ADT puts an ECG's patient in doubt, as a code; empty if not.
+def newest_word(ecg: EcgRow, adt: Adt) -> Word:
+    """Look up what ADT says of the patient of an ECG by now.
 
     Raises:
         StoreUnavailable: the cache cannot be read.
     """
-    newest = adt.latest(ecg.patient.id, ecg.patient.id_authority)
-    return "" if newest is None else mismatch(disagreement(ecg.patient, newest.patient))
+    patient = ecg.patient
+    newest = adt.latest(patient.id, patient.id_authority)
+    if newest is None:
+        return Word()
+    return Word(mismatch(disagreement(patient, newest.patient)), _merged(patient, newest))
+
+
+def _merged(patient: Patient, newest: EncounterRow) -> Patient | None:
+    if newest.patient_id == patient.id:
+        return None
+    authority = newest.authority or patient.id_authority
+    return replace(patient, id=newest.patient_id, id_authority=authority)
 
 
 def mismatch(field: str) -> str:

@@ -1,6 +1,7 @@
 """One ordered courier per destination: claim, send, note what came of it, go on.
 
     claimed ──> site or ADT forbids it by now ──────> dead
+       │        (ADT merged its patient: renamed)
        ├──> an alert past its deadline, or one
        │    that the site files by now ─────────────> expired, and filed as a plain result
        ├──> its bytes are lost ──────────────────────> dead
@@ -18,7 +19,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -26,6 +27,8 @@ import structlog
 
 from gateway import failpoints
 from gateway.delivery.destination import Destination
+from gateway.delivery.prepare import patient_key
+from gateway.ecg import Patient
 from gateway.errors import (
     BlobLost,
     DeliveryError,
@@ -37,6 +40,7 @@ from gateway.errors import (
     Rejected,
     StoreUnavailable,
 )
+from gateway.hl7 import oru
 from gateway.store import Blob, Store
 from gateway.store.rows import DeliveryRow, NewDelivery
 
@@ -71,10 +75,12 @@ class Ruling:
     Attributes:
         objection: why it must not go there at all, as a code; empty when it may.
         alerts: whether it may go to that destination as an alert.
+        merged: the patient under the identifier that ADT merged theirs into; None for no merge.
     """
 
     objection: str = ""
     alerts: bool = True
+    merged: Patient | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,13 +176,15 @@ class Courier:
             self._store.outbox.expire(delivery.id, self._owner, self._rules.instead(delivery))
             self._log.warning("delivery.expired", delivery=delivery.id, ecg=delivery.ecg_id)
             return True
-        self._attempt(delivery)
+        self._attempt(delivery, ruling.merged)
         stop.wait(self._pause_s())
         return True
 
-    def _attempt(self, delivery: DeliveryRow) -> None:
+    def _attempt(self, delivery: DeliveryRow, merged: Patient | None) -> None:
         try:
             message = self._store.blobs.get(delivery.payload)
+            if merged is not None:
+                delivery, message = self._renamed(delivery, message, merged)
         except BlobLost as error:  # for ever: it must not hold its patient's other results up
             self._store.outbox.dead(delivery.id, self._owner, str(error))
             self._log.error("delivery.dead", delivery=delivery.id, error=error)
@@ -193,6 +201,20 @@ class Courier:
             self._unknown(delivery, error)
         else:
             self._accepted(delivery, answer)
+
+    def _renamed(
+        self, delivery: DeliveryRow, message: bytes, patient: Patient
+    ) -> tuple[DeliveryRow, bytes]:
+        """Lay the message out under the identifier that ADT merged the patient's into."""
+        anew = oru.renamed(message, patient)
+        if anew == message:
+            return delivery, message
+        with self._store.together():
+            payload = self._store.blobs.put(anew, into_reserve=True)
+            key = patient_key(patient)
+            self._store.outbox.rename(delivery.id, self._owner, payload, key)
+        self._log.info("delivery.renamed", delivery=delivery.id, ecg=delivery.ecg_id)
+        return replace(delivery, payload=payload), anew
 
     def _accepted(self, delivery: DeliveryRow, answer: bytes) -> None:
         self._failures = 0

@@ -4,7 +4,8 @@
 is escaped here (chapter 2.7), and control characters become blanks, so no name can start a field or
 a segment.
 
-A message is built once and kept; a retry sends the same bytes, with the same MSH-10 and OBR-3.
+A message is built once and kept; a retry sends the same bytes, with the same MSH-10 and OBR-3. Only
+PID-3 follows a merge of its patient.
 """
 
 from __future__ import annotations
@@ -130,6 +131,18 @@ def build(report: Report) -> bytes:
     return layout(report.receiver.version, filled).format(*values).encode("utf-8")
 
 
+def renamed(message: bytes, patient: Patient) -> bytes:
+    """Give a message that `build` gave under another identifier of its patient (PID-3).
+
+    All else stays byte for byte: it is the same message, with the same MSH-10.
+    """
+    head, pid, rest = message.partition(b"\rPID|")
+    line, end, after = rest.partition(b"\r")
+    fields = line.split(b"|")  # the first is PID-1
+    fields[2] = _identifier(patient).encode()
+    return head + pid + b"|".join(fields) + end + after
+
+
 def _segments(report: Report) -> Iterator[tuple[str, dict[int, str]]]:
     """Give each segment's fields by position, in order, as ER7; empty ones are left out."""
     notice = {1: "1", 2: "L", 3: VALIDATED if report.live else UNVALIDATED}
@@ -176,18 +189,21 @@ def _since(version: str, wanted: tuple[int, int]) -> bool:
 
 
 def _pid(patient: Patient) -> dict[int, str]:
-    identifier = ""
-    if patient.id:
-        authority = _parts(patient.id_authority, "&")
-        identifier = f"{escape(patient.id)}^^^{authority}^{escape(patient.id_type) or 'PI'}"
     names = (patient.family, patient.given, patient.middle)
     return {
         1: "1",
-        3: identifier,
+        3: _identifier(patient),
         5: "^".join(escape(name) for name in names).rstrip("^"),
         7: escape(patient.birth_date),
         8: escape(patient.sex),
     }
+
+
+def _identifier(patient: Patient) -> str:
+    if not patient.id:
+        return ""
+    authority = _parts(patient.id_authority, "&")
+    return f"{escape(patient.id)}^^^{authority}^{escape(patient.id_type) or 'PI'}"
 
 
 def _pv1(encounter: Encounter) -> dict[int, str]:

@@ -117,8 +117,8 @@ def ruling(role: Role, delivery: DeliveryRow, destination: Destination) -> Rulin
     mode, test = site.mode_of(ecg.source), destination.test
     if not reaches(mode, test=test):
         return Ruling(f"mode-{mode.value}")
-    doubt = identity.doubt(site.completed(ecg), role.store.encounters)
-    return Ruling(doubt, interrupts(mode, test=test))
+    word = identity.newest_word(site.completed(ecg), role.store.encounters)
+    return Ruling(word.doubt, interrupts(mode, test=test), word.merged)
 
 
 def _of(role: Role, delivery: DeliveryRow) -> tuple[EcgRow, ResultSite]:

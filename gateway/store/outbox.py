@@ -116,6 +116,13 @@ class Outbox:
             ).scalar_one()
         return found
 
+    def rename(self, delivery_id: int, owner: str, payload: str, patient_key: str) -> bool:
+        """Let it carry another message, whose patient has another identifier by now."""
+        values = {"payload": payload, "patient_key": patient_key}
+        with self._db.write() as tx:
+            what = "patient merged"
+            return self._change(tx, delivery_id, owner, values, what, "") is not None
+
     def mark_sent(self, delivery_id: int, owner: str) -> bool:
         """Note that the message may be on the wire from now on."""
         now = self._db.now()

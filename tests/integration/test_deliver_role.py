@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.arrivals import PATIENT, SCORE, delivery, take
+from support.hl7 import inbox_on, msh, wire
 from support.processes import wait_for
 
 from config.documents import document_of, parse_site
@@ -72,7 +73,7 @@ def queue(store: Store, destination: str) -> int:
     """Queue a result; give the delivery's id."""
     ecg_id = take(store, f"dicom:{destination}").ecg_id
     store.ecgs.claim(ecg_id, "w", 60)
-    payload = store.blobs.put(b"MSH|")
+    payload = store.blobs.put(b"MSH|^~\\&|\rPID|1||P1^^^^PI||Test^Anna\r")
     told = [delivery(f"C-{destination}", destination, payload=payload, patient_key="")]
     store.ecgs.finish(ecg_id, "w", Outcome(State.SCORED, score=SCORE), told)
     return store.deliveries.of_ecg(ecg_id)[0].id
@@ -176,6 +177,21 @@ def test_a_late_result_carries_the_pdf_that_was_made_with_the_score(role: Role, 
     assert ("ECGAI-PDF" in found) is kept
     if kept:
         assert base64.b64decode(found["ECGAI-PDF"].get("5.5")) == content
+
+
+def test_a_patient_merged_while_a_result_waits_is_renamed_in_it(running: Role):
+    """The EHR was away when A40 came: what it gets once it is back names the record left."""
+    store = running.store
+    lab = tried(store, "lab")
+    merge = wire(msh("ADT^A40", "A1"), "EVN|A40", "PID|1||P9^^^HOSP||Test^Anna", "MRG|P1")
+    assert inbox_on(store).handle(merge, "127.0.0.1").code == "AA"
+
+    def payload() -> bytes:
+        return store.blobs.get(store.deliveries.get(lab).payload)
+
+    wait_for(lambda: b"P9" in payload(), "the new identifier")
+    assert payload() == b"MSH|^~\\&|\rPID|1||P9^^^HOSP^PI||Test^Anna\r"
+    assert store.deliveries.get(lab).state is not DeliveryState.DEAD
 
 
 def test_a_source_that_is_switched_off_stops_with_what_waits(running: Role):

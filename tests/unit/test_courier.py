@@ -12,8 +12,9 @@ from support.stores import lose
 from gateway.delivery.answers import judge
 from gateway.delivery.courier import Courier, Lease, Rules, Ruling
 from gateway.delivery.prepare import prepare_late
-from gateway.ecg import DeliveryState, State
+from gateway.ecg import DeliveryState, Patient, State
 from gateway.errors import NoAcknowledgement, PeerBusy, PeerUnreachable, Rejected
+from gateway.hl7.reading import read
 from gateway.policy import Mode
 from gateway.store import open_store
 from gateway.store.blobs import SMALL_BYTES
@@ -99,6 +100,26 @@ def test_an_unknown_outcome_is_retried_with_the_same_bytes_for_ever(store, clock
     assert drain(make(store, wire, clock), clock) == 41
     assert states(store, ecg_id) == [DeliveryState.ACKNOWLEDGED]
     assert len(set(wire.sent)) == 1
+
+
+def test_a_patient_who_was_merged_is_renamed_before_the_next_attempt(store, clock):
+    """The same MSH-10 under the identifier that is left; the attempts after it send it as it is."""
+    ecg_id = add_result(store, 1, site(EHR), patient="P1")
+    wire, word = FakeWire(PeerUnreachable("gone"), PeerUnreachable("gone")), Ruling()
+    rules = Rules(on=lambda *_: word)
+    courier = make(store, wire, clock, rules=rules)
+    clock.move(1)
+    courier.step(threading.Event())
+    word = Ruling(merged=Patient("P9", "HOSP"))
+    drain(courier, clock)
+    assert len({control_id for control_id, _ in wire.sent}) == 1
+    before, *after = (read(message) for _, message in wire.sent)
+    assert before.get("PID-3.1") == "P1"
+    assert [(m.get("PID-3.1"), m.get("PID-3.4")) for m in after] == [("P9", "HOSP")] * 2
+    (delivery,) = store.deliveries.of_ecg(ecg_id)
+    assert delivery.state is DeliveryState.ACKNOWLEDGED
+    assert store.blobs.get(delivery.payload) == wire.sent[-1][1]
+    assert [event.what for event in store.ecgs.events(ecg_id)].count("patient merged") == 1
 
 
 def test_a_refused_message_is_a_dead_letter_and_the_next_one_goes(store, clock):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from support.arrivals import PATIENT, take
 
 from gateway.ecg import Encounter, Patient
-from gateway.identity import Visit, disagreement, doubt, find_visit
+from gateway.identity import Visit, Word, disagreement, find_visit, newest_word
 from gateway.store import Store
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -86,12 +87,26 @@ def test_time_without_zone_and_unknown_time(store: Store):
 def test_doubt_is_the_newest_word(store: Store):
     """What ADT says now counts, as a code without the value; no word is no doubt."""
     ecg = store.ecgs.get(take(store, acquired_at=NOON).ecg_id)
-    assert doubt(ecg, store.encounters) == ""
+    assert newest_word(ecg, store.encounters) == Word()
     store.encounters.put("P1", "", Encounter("V1"), NOON, PATIENT)
-    assert doubt(ecg, store.encounters) == ""
+    assert newest_word(ecg, store.encounters) == Word()
     other = Patient(id="P1", family="Other")
     store.encounters.put("P1", "", Encounter("V1"), NOON + timedelta(hours=1), other)
-    assert doubt(ecg, store.encounters) == "patient-mismatch-family"
+    assert newest_word(ecg, store.encounters) == Word("patient-mismatch-family")
+
+
+def test_a_merged_patient_is_named_by_the_identifier_that_is_left(store: Store):
+    """A40: visit and newest word are those of the other record, and so is the identifier."""
+    ecg = store.ecgs.get(take(store, acquired_at=NOON).ecg_id)
+    store.encounters.put("P1", "", Encounter("V1"), NOON - timedelta(hours=1), PATIENT)
+    store.encounters.merge("P1", "", "P9", "HOSP")
+    merged = replace(PATIENT, id="P9", id_authority="HOSP")
+    visit = find_visit(ecg, store.encounters)
+    assert (visit.encounter, visit.merged) == (Encounter("V1"), merged)
+    assert newest_word(ecg, store.encounters) == Word(merged=merged)
+    other = replace(merged, family="Other")
+    store.encounters.put("P9", "HOSP", Encounter("V1"), NOON, other)
+    assert newest_word(ecg, store.encounters) == Word("patient-mismatch-family", merged)
 
 
 def test_patient_unknown_to_adt(store: Store):

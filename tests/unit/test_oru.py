@@ -90,6 +90,17 @@ def test_every_field_is_at_its_position(version):
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+def test_renaming_the_patient_changes_the_identifier_and_nothing_else(version):
+    """The same bytes as a message that was built for the other identifier."""
+    report = replace(REPORT, receiver=Receiver("EHR", "WARDS", version))
+    other = replace(REPORT.patient, id="M|9", id_authority="NORTH&9.9&ISO", id_type="")
+    anew = oru.renamed(build(report), other)
+    assert anew == build(replace(report, patient=other))
+    assert oru.renamed(anew, other) == anew
+    assert oru.renamed(anew, REPORT.patient) == build(report)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
 def test_score_and_category_name_the_device_that_made_them(version):
     """The bundle, in OBX-18 where the version has it, in PRT from 2.7 on; none without a score."""
     receiver = Receiver("EHR", "WARDS", version)
