@@ -296,12 +296,17 @@ def _judge(
     try:
         scored: Scored = scorer.score(content, ecg.media_type.value)
     except Unscorable as error:
-        return State.UNSCORABLE, Verdict(None, error.reason, site.validated), None, error.guard
+        verdict = Verdict(None, error.reason, site.validated, electrodes=_electrodes(error.guard))
+        return State.UNSCORABLE, verdict, None, error.guard
     except Undecodable:
         return State.UNSCORABLE, Verdict(None, "undecodable", site.validated), None, {}
     score = _score(scored, site.threshold)
-    verdict = Verdict(score, "", score.validated)
+    verdict = Verdict(score, "", score.validated, electrodes=_electrodes(scored.guard))
     return State.SCORED, verdict, scored, scored.guard
+
+
+def _electrodes(guard: Mapping[str, Any]) -> str:
+    return str(guard.get("electrodes", ""))
 
 
 def _score(scored: Scored, threshold: float | None) -> Score:

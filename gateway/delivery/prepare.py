@@ -87,12 +87,14 @@ class Verdict:
         reason: why not; a stable code and perhaps a sentence, without PHI.
         validated: the active bundle's card says that it is validated at this site.
         failed: there is no score because the gateway failed, not because the ECG is unscorable.
+        electrodes: those that seem interchanged, as the guard's record has them.
     """
 
     score: Score | None
     reason: str = ""
     validated: bool = False
     failed: bool = False
+    electrodes: str = ""
 
 
 def patient_key(patient: Patient) -> str:
@@ -183,7 +185,12 @@ def prepare_late(
         destination nothing or would still call it an alert.
     """
     there = tuple(item for item in site.destinations if item.name == destination)
-    verdict = Verdict(ecg.score, ecg.reason, validated=bool(ecg.score and ecg.score.validated))
+    verdict = Verdict(
+        ecg.score,
+        ecg.reason,
+        validated=bool(ecg.score and ecg.score.validated),
+        electrodes=ecg.guard.get("electrodes", ""),
+    )
     site = replace(site, destinations=there)
     told = prepare(ecg, verdict, ecg.encounter, site, keep=keep, now=now, pdf=pdf)
     return next((delivery for delivery in told if not delivery.alert), None)
@@ -258,6 +265,7 @@ def _report(
         acquired_at=ecg.acquired_at,
         score=verdict.score,
         reason=verdict.reason,
+        electrodes=verdict.electrodes,
         policy_version=site.version,
         study_uid=ecg.study_uid,
         sop_uid=ecg.sop_uid,

@@ -63,6 +63,7 @@ class Report:
         acquired_at: OBR-7 and OBX-14; naive when the source gave no zone.
         score: what the model said; None when the ECG could not be scored.
         reason: why it could not be scored; required when `score` is None.
+        electrodes: those that seem interchanged, e.g. `RA-LA`; mostly empty.
         policy_version: version of the site configuration that decided.
         study_uid, sop_uid: DICOM UIDs, empty for other sources.
         pdf: the result PDF, which goes into the message; empty for none.
@@ -82,6 +83,7 @@ class Report:
     acquired_at: datetime | None = None
     score: Score | None = None
     reason: str = ""
+    electrodes: str = ""
     policy_version: int = 0
     study_uid: str = ""
     sop_uid: str = ""
@@ -252,6 +254,8 @@ def _observations(report: Report) -> list[_Observation]:
         device = _device(score)
         found = [replace(seen, device=device) for seen in (_score(score), _category(score))]
     found.append(_coded("NOTICE^What to do", report.notice, _NOTICES[report.notice]))
+    if report.electrodes:
+        found.append(_text("ELECTRODES^Electrodes possibly interchanged", report.electrodes))
     if score is not None:
         found += [
             _text("MODEL^Model", score.model),

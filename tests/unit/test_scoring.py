@@ -18,7 +18,7 @@ from support.scorers import EVIDENCE, FakeScorer, Scored
 from support.stores import lose
 
 from gateway.delivery.destination import Destination
-from gateway.delivery.prepare import RESULT_PDF, ResultSite
+from gateway.delivery.prepare import RESULT_PDF, ResultSite, prepare_late
 from gateway.ecg import DeliveryState, Encounter, State
 from gateway.errors import OutOfResources, StoreUnavailable
 from gateway.hl7.oru import Sender
@@ -92,6 +92,27 @@ def test_evidence_is_committed_with_the_score(store: Store):
     score(store, ecg_id, Scored(), wake_couriers=woken)
     assert seen == [store.ecgs.get(ecg_id).images]
     assert seen[0]
+
+
+def test_electrodes_that_seem_interchanged_are_told_beside_the_score(store: Store):
+    """In an observation of its own: the alert goes out all the same, and so would its late form."""
+    ecg_id = take(store).ecg_id
+    score(store, ecg_id, Scored(guard={"electrodes": "RA-LA"}))
+    (told,) = store.deliveries.of_ecg(ecg_id)
+    assert told.alert
+    late = prepare_late(
+        store.ecgs.get(ecg_id),
+        "ehr",
+        terms().results,
+        keep=store.blobs.put,
+        now=NOW + timedelta(hours=2),
+    )
+    assert late is not None
+    for payload in (told.payload, late.payload):
+        message = read(store.blobs.get(payload))
+        observed = {obx.get("3.1"): obx.get("5") for obx in message.all("OBX")}
+        assert observed["ECGAI-ELECTRODES"] == "RA-LA"
+        assert observed["ECGAI-SCORE"] == "0.600000"
 
 
 def test_site_threshold_decides(store: Store):

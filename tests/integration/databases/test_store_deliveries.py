@@ -53,6 +53,19 @@ def test_a_delivery_goes_out_and_is_acknowledged(store: Store, clock: Clock):
     assert what[-3:] == ["sent", "acknowledged", "reported"]
 
 
+def test_a_renamed_delivery_stands_in_line_with_the_other_record(store: Store, clock: Clock):
+    """Its message and its patient are others; who no longer holds it changes nothing."""
+    scored(store, "dicom:1", delivery("C1", patient_key="old"))
+    scored(store, "dicom:2", delivery("C2", patient_key="left"))
+    first = claim(store, clock)
+    assert not store.outbox.rename(first.id, "another", "c" * 64, "left")
+    assert store.deliveries.get(first.id) == first
+    assert store.outbox.rename(first.id, "c", "c" * 64, "left")
+    row = store.deliveries.get(first.id)
+    assert (row.payload, row.patient_key, row.state) == ("c" * 64, "left", first.state)
+    assert nothing(store, clock)
+
+
 def test_reported_needs_every_destination(store: Store, clock: Clock):
     """An ECG is reported when the last destination has it, not before."""
     ecg_id = scored(store, "dicom:1", delivery("C1"), delivery("C2", "lab"))
