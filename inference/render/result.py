@@ -21,9 +21,10 @@ _LINE_MM, _TEXT_MM, _SMALL_MM, _SMALL_LINE_MM = 5.0, 3.4, 2.7, 3.7
 _GAP_MM = 9.0  # between small panels, for their titles
 
 MEANING = (
-    "What the maps show. Grad-CAM marks the fields of the picture that raise the score; a field "
-    "that lowers it stays white. The attention of a block is what it lets through to the next one, "
-    "whatever becomes of it there. Deepest is most on this ECG: two ECGs do not compare.\n"
+    "What the maps show. Grad-CAM marks the fields of the picture that raise the score; full "
+    "orange is as much as any field of this ECG moves it, up or down, and a field that lowers it "
+    "stays white. The attention of a block is what it lets through to the next one, whatever "
+    "becomes of it there. Two ECGs do not compare.\n"
     "What they do not show. A map says where the network looked, neither why nor whether rightly. "
     "What is marked is no finding, what is not marked is not normal, and a wrong score can have a "
     "convincing map. Read the ECG itself."

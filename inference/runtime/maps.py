@@ -39,9 +39,12 @@ class Maps:
 
     @property
     def gradcam(self) -> F32:
-        """Give Grad-CAM at the last map, (h, w): 1 where the score is raised most, 0 where not."""
-        raised = np.maximum(self.evidence, 0)
-        return np.asarray(raised / max(float(raised.max()), 1e-12), np.float32)
+        """Give Grad-CAM at the last map, (h, w) 0 to 1, over what moves the score most either way.
+
+        So what raises a negative ECG's score stays pale beside what lowers it.
+        """
+        most = max(float(np.abs(self.evidence).max()), 1e-12)
+        return np.asarray(np.maximum(self.evidence, 0) / most, np.float32)
 
     def heats(self) -> list[Heat]:
         """Give the maps as they are drawn: Grad-CAM, then the attention of each block."""

@@ -24,7 +24,8 @@ def test_the_maps_are_those_of_torch():
     bundle = open_bundle(tiny_bundle())
     network, given = network_of(bundle), torch.from_numpy(PIXELS)[None, None]
     found = MapNetwork(bundle).of(PIXELS)
-    np.testing.assert_allclose(found.gradcam, gradcam(network, given, layer=4), **CLOSE)
+    cam = found.gradcam / found.gradcam.max()
+    np.testing.assert_allclose(cam, gradcam(network, given, layer=4), **CLOSE)
     gates = {}
     with torch.no_grad():
         network.feature_map(given, gates)
@@ -55,6 +56,9 @@ def test_every_form_of_the_network_has_its_maps(sa_after, gate):
         np.testing.assert_allclose(found[f"attention{layer}"], gates[layer].numpy(), **CLOSE)
 
 
-def test_what_raises_nothing_is_blank():
-    """An ECG of which every field lowers the score has an empty Grad-CAM, and no division by 0."""
-    assert not Maps(0.1, np.full((4, 8), -1, np.float32), {}).gradcam.any()
+def test_what_raises_nothing_is_blank_and_what_raises_little_is_pale():
+    """Every field lowers the score, or none does anything: no Grad-CAM, and no division by 0."""
+    for value in (-1, 0):
+        assert not Maps(0.1, np.full((4, 8), value, np.float32), {}).gradcam.any()
+    evidence = np.array([[-4.0, 1.0], [0.0, 2.0]], np.float32)
+    assert Maps(0.1, evidence, {}).gradcam.tolist() == [[0, 0.25], [0, 0.5]]
