@@ -26,8 +26,11 @@ def demo(
             "--exit", help="End when every ECG has its outcome; exit status 0 if all are well."
         ),
     ] = False,
+    pdf: Annotated[
+        bool, typer.Option("--pdf", help="The EHR wants the result PDF in each result.")
+    ] = False,
 ) -> None:
     """Play ECGs from a simulated cart through a whole gateway to a simulated EHR."""
     from gateway.demo.run import run_demo
 
-    raise typer.Exit(run_demo(data, leave))
+    raise typer.Exit(run_demo(data, leave, pdf=pdf))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from gateway.hl7.attachments import attachment_from
 from gateway.hl7.reading import Message, Segment, read
 from gateway.hl7.times import parse_time
 
@@ -20,6 +21,7 @@ class Result:
         score: OBX `ECGAI-SCORE`; None when the ECG was not scored. limit: its OBX-7.
         category: `positive`, `negative` or `unscorable`. notice: `alert`, `file` or `late`.
         reason: why there is no score. model: name and version. statement: NTE-3.
+        pdf: the result PDF that it brought; empty when it brought none.
         message: the whole message as it came.
     """
 
@@ -41,6 +43,7 @@ class Result:
     reason: str
     model: str
     statement: str
+    pdf: bytes
     message: bytes
 
     @property
@@ -78,6 +81,7 @@ def parse_result(data: bytes) -> Result:
         reason=_value(observed, "ECGAI-UNSCORABLE"),
         model=" ".join(part for part in model if part),
         statement=message.get("NTE-3"),
+        pdf=_pdf(observed),
         message=data,
     )
 
@@ -85,6 +89,12 @@ def parse_result(data: bytes) -> Result:
 def _value(observed: dict[str, Segment], code: str) -> str:
     segment = observed.get(code)
     return segment.get("5.1") if segment else ""
+
+
+def _pdf(observed: dict[str, Segment]) -> bytes:
+    segment = observed.get("ECGAI-PDF")
+    found = attachment_from(segment) if segment else None
+    return found.content if found else b""
 
 
 def _person(message: Message) -> dict[str, str]:

@@ -74,11 +74,13 @@ class Pages:
         if path in _FILES:
             name, kind = _FILES[path]
             return Reply(HTTPStatus.OK, kind, (_STATIC / name).read_bytes())
-        result = self._named(path, "/results/")
+        result = self._named(path.removesuffix(".pdf"), "/results/")
         if result is None:
             return _NOT_FOUND
+        if path.endswith(".pdf"):
+            return Reply(HTTPStatus.OK, "application/pdf", result.pdf)
         segments = result.message.decode("utf-8", "replace").split("\r")
-        return self._html("result.html", result=result, segments=segments)
+        return self._html("result.html", result=result, segments=map(_cut, segments))
 
     def post(self, path: str) -> Reply:
         """Answer a POST: a person has seen an alert."""
@@ -96,6 +98,11 @@ class Pages:
     def _html(self, name: str, **values: object) -> Reply:
         page = self._templates.get_template(name).render(console_url=self._console_url, **values)
         return Reply(HTTPStatus.OK, "text/html; charset=utf-8", page.encode())
+
+
+def _cut(segment: str, most: int = 300) -> str:
+    """Give a segment without most of an embedded document."""
+    return segment if len(segment) <= most else f"{segment[:most]}… ({len(segment)} characters)"
 
 
 def clock(moment: datetime | None) -> str:

@@ -40,13 +40,16 @@ class _Ports:
     hl7: int
 
 
-def run_demo(data: Path | None, exit_when_done: bool, console: Console | None = None) -> int:
+def run_demo(
+    data: Path | None, exit_when_done: bool, console: Console | None = None, *, pdf: bool = False
+) -> int:
     """Play the demo.
 
     Args:
         data: a folder of ECG files to play; None plays the built-in ones.
         exit_when_done: end when every ECG has its outcome; else stay up until Ctrl-C.
         console: where to print.
+        pdf: the EHR wants the result PDF in each result.
 
     Returns:
         Exit status: 0 when every ECG reached its outcome, 1 when not, 2 when it could not start.
@@ -58,7 +61,9 @@ def run_demo(data: Path | None, exit_when_done: bool, console: Console | None = 
     stop = threading.Event()
     with _stopping(stop), tempfile.TemporaryDirectory(prefix="ecg-demo-") as folder:
         try:
-            return _play(Path(folder), data, exit_when_done, out, stop)
+            with Ehr(Path(folder) / "ehr") as ehr:
+                gateway = ServedGateway(Path(folder), ehr.port, pdf=pdf)
+                return _play(ehr, gateway, data, exit_when_done, out, stop)
         except NotStarted as error:
             out.print(f"demo: the gateway did not start.\n{error}", markup=False)
             return 2
@@ -89,11 +94,16 @@ def _stopping(stop: threading.Event) -> Iterator[None]:
 
 
 def _play(
-    folder: Path, data: Path | None, exit_when_done: bool, out: Console, stop: threading.Event
+    ehr: Ehr,
+    served: ServedGateway,
+    data: Path | None,
+    exit_when_done: bool,
+    out: Console,
+    stop: threading.Event,
 ) -> int:
-    """Start the three, play, print, stay."""
+    """Start the gateway, play, print, stay."""
     now = datetime.now().astimezone().replace(microsecond=0)
-    with Ehr(folder / "ehr") as ehr, ServedGateway(folder, ehr.port) as gateway:
+    with served as gateway:
         with _progress(out) as progress:
             made = _prepare(data, now, progress)
             task = progress.add_task("starting the gateway", total=None)

@@ -29,18 +29,19 @@ class NotStarted(Exception):
 class ServedGateway:
     """`with ServedGateway(folder, ehr_port)` runs it until the block ends."""
 
-    def __init__(self, folder: Path, ehr_port: int) -> None:
+    def __init__(self, folder: Path, ehr_port: int, *, pdf: bool = False) -> None:
         """Write its settings and its site configuration.
 
         Args:
             folder: an empty folder.
             ehr_port: where the EHR listens on loopback.
+            pdf: the EHR wants the result PDF in each result.
         """
         self.data = folder / "data"
         self._config = folder / "gateway.toml"
         self._output = folder / "serve.log"
         self._config.write_bytes(tomli_w.dumps(_settings()).encode())
-        (folder / "site.toml").write_bytes(tomli_w.dumps(_site(ehr_port)).encode())
+        (folder / "site.toml").write_bytes(tomli_w.dumps(_site(ehr_port, pdf=pdf)).encode())
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -117,7 +118,7 @@ def _settings() -> dict[str, object]:
     }
 
 
-def _site(ehr_port: int) -> dict[str, object]:
+def _site(ehr_port: int, *, pdf: bool) -> dict[str, object]:
     return {
         "facility": "DEMO",
         "identifier_authority": "DEMO",
@@ -138,6 +139,7 @@ def _site(ehr_port: int) -> dict[str, object]:
                 "test": True,
                 "receiving_application": "DEMO-EHR",
                 "receiving_facility": "DEMO",
+                "pdf": "embed" if pdf else "none",
             }
         ],
     }

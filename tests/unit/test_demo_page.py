@@ -34,6 +34,22 @@ def result(number, **changes):
     return parse_result(build(replace(report, **changes)))
 
 
+def test_a_result_pdf_can_be_opened_and_does_not_fill_the_page(tmp_path):
+    """The link gives the bytes that came; of the segment with them the beginning is shown."""
+    filed, content = Filing(tmp_path), b"%PDF-1.4" + bytes(90_000)
+    filed.file(result(1, pdf=content))
+    filed.file(result(2))
+    pages, name = Pages(filed), f"/results/EG{1:018d}"
+    page = pages.get(name).body.decode()
+    assert f'href="{name}.pdf"' in page
+    assert "|ED|ECGAI-PDF^" in page
+    assert len(page) < 10_000
+    reply = pages.get(f"{name}.pdf")
+    assert (reply.kind, reply.body) == ("application/pdf", content)
+    assert "result PDF" not in pages.get(f"/results/EG{2:018d}").body.decode()
+    assert pages.get("/results/nothing.pdf").status == 404
+
+
 @pytest.fixture
 def filing(tmp_path):
     filed = Filing(tmp_path)
