@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import numpy as np
 
 from inference import render
+from inference.errors import Unscorable
 from inference.forms import F32, U8, Picture, Tracings, Waveform
 from inference.paper import find_panel
-from inference.preprocess import Steps
+from inference.preprocess import Recipe, Steps, preprocess
 from inference.trace import follow
 from inference.tracings import cut
 
@@ -109,3 +110,19 @@ def pictures(prepared: Prepared) -> dict[str, U8]:
     judged = evidence(prepared)
     page = {"page": page_of(prepared.source), "panel": judged["panel"]}
     return {**page, **steps_of(prepared.steps), "input": judged["input"]}
+
+
+def pictures_of_refused(source: Waveform | Picture, recipe: Recipe) -> dict[str, U8]:
+    """Give the images of an ECG that has no score, as far as it was understood.
+
+    Returns:
+        `page`; of a picture whose traces were found `found`, the page upright and to scale; and,
+        where only the guard refused it, all that `pictures` gives.
+    """
+    shown = {"page": page_of(source)}
+    with suppress(Unscorable):
+        if isinstance(source, Picture):
+            shown["found"] = find_panel(source).page
+        tracings, panel = look(source)
+        shown |= pictures(Prepared(source, tracings, panel, preprocess(panel, recipe)))
+    return shown

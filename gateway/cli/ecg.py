@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import itertools
 import json
+from collections.abc import Mapping
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +29,7 @@ from gateway.cli.options import (
 if TYPE_CHECKING:
     from gateway.store import Store
     from gateway.store.rows import EcgRow
+    from inference.forms import U8
     from inference.score import Scored, Scorer
 
 
@@ -45,7 +47,11 @@ def score(
     bundle: Annotated[str, typer.Option("--bundle", help="A bundle's name.")] = "reference",
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
     save_images: Annotated[
-        Path | None, typer.Option("--save-images", help="Write each step's image here, as PNG.")
+        Path | None,
+        typer.Option(
+            "--save-images",
+            help="Write each step's image here, as PNG; of a file without a score, what was read.",
+        ),
     ] = None,
 ) -> None:
     """Score local files; no gateway is needed. Exit status 1 when a file has no score."""
@@ -63,21 +69,40 @@ def score(
 
 def _score_one(scorer: Scorer, file: Path, save_images: Path | None) -> dict[str, Any]:
     """Score one file; a file that cannot be scored gives its reason."""
+    scored, told = _judged(scorer, file)
+    result = {"file": str(file), **told}
+    if save_images is not None:
+        images = scored.images if scored else _read_of(scorer, file)
+        result["images"] = _save(images, file, save_images)
+    return result
+
+
+def _judged(scorer: Scorer, file: Path) -> tuple[Scored | None, dict[str, Any]]:
+    """Give a file's score, if it has one, and what is told of it."""
     from inference.errors import Undecodable, Unscorable
 
     try:
         scored = scorer.score_file(file)
     except Unscorable as error:
         why = {"unscorable": error.reason, "detail": error.detail, "guard": error.guard}
-        return {"file": str(file), **why}
+        return None, why
     except Undecodable as error:
-        return {"file": str(file), "error": str(error)}
+        return None, {"error": str(error)}
     except OSError as error:
-        return {"file": str(file), "error": error.strerror or "cannot be read"}
-    result = {"file": str(file), **_values(scored)}
-    if save_images is not None:
-        result["images"] = _save(scored, file, save_images)
-    return result
+        return None, {"error": error.strerror or "cannot be read"}
+    return scored, _values(scored)
+
+
+def _read_of(scorer: Scorer, file: Path) -> dict[str, U8]:
+    """Draw what was read of a file that has no score."""
+    from inference.decode import decode_file
+    from inference.errors import Undecodable, Unscorable
+    from inference.prepare import pictures_of_refused
+
+    try:
+        return pictures_of_refused(decode_file(file), scorer.bundle.recipe)
+    except (Undecodable, Unscorable, OSError):
+        return {}
 
 
 def _values(scored: Scored) -> dict[str, Any]:
@@ -97,13 +122,13 @@ def _values(scored: Scored) -> dict[str, Any]:
     }
 
 
-def _save(scored: Scored, file: Path, folder: Path) -> list[str]:
-    """Write each step's image as `FILE-STEP.png`."""
+def _save(images: Mapping[str, U8], file: Path, folder: Path) -> list[str]:
+    """Write each image as `FILE-NAME.png`."""
     from PIL import Image
 
     folder.mkdir(parents=True, exist_ok=True)
     stem, written = _stem(file, folder), []
-    for name, pixels in scored.images.items():
+    for name, pixels in images.items():
         path = folder / f"{stem}-{name}.png"
         Image.fromarray(pixels).save(path)
         written.append(str(path))
@@ -123,8 +148,7 @@ def _show_scores(results: list[dict[str, Any]]) -> None:
     rows = table("file", "score", "threshold", "category", "model", "runtime", "ms")
     for result in results:
         if "probability" not in result:
-            why = result.get("unscorable") or result.get("error", "")
-            told = f"[yellow]no score: {plain(why)[0]}[/]"
+            told = f"[yellow]no score: {result.get('unscorable', 'not readable')}[/]"
             rows.add_row(*plain(result["file"]), "—", "—", told, "", "", "")
             continue
         category = "[bold red]positive[/]" if result["positive"] else "[green]negative[/]"
@@ -142,8 +166,20 @@ def _show_scores(results: list[dict[str, Any]]) -> None:
         )
     show(rows)
     for result in results:
-        if warned := warning(result.get("guard", {})):
-            typer.echo(f"{result['file']}: {warned}")
+        for line in (_why_not(result), warning(result.get("guard", {}))):
+            if line:
+                typer.echo(f"{result['file']}: {line}")
+
+
+def _why_not(result: Mapping[str, Any]) -> str:
+    """Say why a file has no score, and what there is to see of it; empty for one that has."""
+    if "probability" in result:
+        return ""
+    why = result.get("detail") or result["error"]
+    if "images" not in result:
+        return f"no score: {why}"
+    shown = ", ".join(result["images"]) or "nothing, for no ECG was read"
+    return f"no score: {why}\n  to look at: {shown}"
 
 
 def trace(

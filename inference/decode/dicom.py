@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset, FileDataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from inference.decode import dicom_image, dicom_waveform, pdf
+from inference.decode.dicom_element import needed
 from inference.errors import InferenceError, Undecodable, Unscorable
 from inference.forms import Picture, Waveform
 
@@ -98,7 +99,7 @@ def _by_content(found: FileDataset) -> Waveform | Picture:
 def _document(found: Dataset) -> Picture:
     """Encapsulated PDF (PS3.3 A.45.1); any other document type is refused."""
     kind = str(found.get("MIMETypeOfEncapsulatedDocument", "")).lower()
-    document = bytes(found.EncapsulatedDocument)
+    document = bytes(needed(found, "EncapsulatedDocument"))
     if kind not in ("", "application/pdf") or b"%PDF-" not in document[:1024]:
         raise Unscorable("not-an-ecg", "an encapsulated document that is not a PDF")
     return pdf.read(document)

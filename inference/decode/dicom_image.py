@@ -12,6 +12,7 @@ from pydicom.encaps import get_frame
 from pydicom.multival import MultiValue
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi, pixel_array
 
+from inference.decode.dicom_element import needed
 from inference.decode.page import check_size, is_blank, stretched
 from inference.errors import Undecodable, Unscorable
 from inference.forms import U8, Picture
@@ -27,7 +28,8 @@ def read(found: FileDataset) -> Picture:
         Undecodable: damaged, or in a transfer syntax that no installed decoder reads.
         Unscorable: `low-resolution`.
     """
-    check_size(int(found.Columns), int(found.Rows))
+    check_size(int(needed(found, "Columns")), int(needed(found, "Rows")))
+    needed(found, "PixelData")
     if found.file_meta.TransferSyntaxUID.is_compressed:
         _check_codestream(found)
     frames = max(1, int(found.get("NumberOfFrames") or 1))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset
 
+from inference.decode.dicom_element import needed
 from inference.decode.leads import assemble, mv_per, named, numbered
 from inference.errors import Undecodable, Unscorable
 from inference.forms import F32, Waveform
@@ -62,15 +63,16 @@ def read(found: FileDataset) -> Waveform:
 
 
 def _group(item: Dataset, order: str) -> _Group:
-    rate_hz = float(item.SamplingFrequency)
-    channels = int(item.NumberOfWaveformChannels)
-    count = int(item.NumberOfWaveformSamples)
+    rate_hz = float(needed(item, "SamplingFrequency"))
+    channels = int(needed(item, "NumberOfWaveformChannels"))
+    count = int(needed(item, "NumberOfWaveformSamples"))
     if not np.isfinite(rate_hz) or rate_hz <= 0 or channels <= 0 or count <= 0:
         raise Unscorable("too-short", "a waveform group without samples, channels or rate")
     samples = _multiplex(item, order, channels, count, round(LONGEST_S * rate_hz))
     gaps = _gaps(item, samples)
+    definitions = needed(item, "ChannelDefinitionSequence")
     rows: dict[str, F32] = {}
-    for number, channel in enumerate(item.ChannelDefinitionSequence[:channels]):
+    for number, channel in enumerate(definitions[:channels]):
         lead = _lead(channel)
         if lead is None or lead[0] in rows:
             continue
@@ -89,7 +91,7 @@ def _group(item: Dataset, order: str) -> _Group:
         seconds=seconds,
         derived=derived,
         beat=bool(_BEAT.search(label)) or (derived and seconds < _SHORTEST_RHYTHM_S),
-        filtered=next(map(_filtered, item.ChannelDefinitionSequence), ""),
+        filtered=next(map(_filtered, definitions), ""),
     )
 
 
@@ -119,7 +121,7 @@ def _multiplex(
     if kind not in _SAMPLES:
         raise Undecodable(f"waveform samples of kind {kind[0][:2]}/{kind[1]} bits are not read")
     dtype = np.dtype(order + _SAMPLES[kind])
-    data = item.WaveformData
+    data = needed(item, "WaveformData")
     if len(data) < channels * count * dtype.itemsize:
         raise Undecodable("truncated waveform: fewer samples than its header says")
     kept = min(count, longest)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Callable
 
 import numpy as np
-from PIL import Image, ImageOps, ImageSequence
+from PIL import Image, ImageFile, ImageOps, ImageSequence
+from PIL.JpegImagePlugin import jpeg_factory
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from inference.decode.page import check_size, is_blank, stretched
 from inference.errors import InferenceError, Undecodable
@@ -18,6 +22,12 @@ _SIGNATURES = {
     b"II*\x00": "TIFF",
     b"MM\x00*": "TIFF",
 }
+_OPENERS: dict[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = {
+    "PNG": PngImageFile,
+    "JPEG": jpeg_factory,
+    "TIFF": TiffImageFile,
+}
+"""What `Image.open` calls; that would refuse large images by a bound of its own, before ours."""
 _MOST_FRAMES = 20
 
 
@@ -34,16 +44,18 @@ def read(data: bytes) -> Picture:
         Unscorable: `low-resolution`.
     """
     kind = _format(data)
+    if kind is None:
+        raise Undecodable("neither a PNG nor a JPEG nor a TIFF image")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # sizes are checked here, odd metadata does not matter
         try:
-            with Image.open(io.BytesIO(data), formats=[kind or "PNG"]) as opened:
+            with _OPENERS[kind](io.BytesIO(data)) as opened:
                 pixels = _first_shown(opened)
         except InferenceError:
             raise
         except Exception as error:
             raise Undecodable(f"damaged {kind} image ({type(error).__name__})") from None
-    return Picture(pixels=pixels, facts={"format": (kind or "").lower()})
+    return Picture(pixels=pixels, facts={"format": kind.lower()})
 
 
 def _format(data: bytes) -> str | None:

@@ -7,9 +7,11 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from gateway import cli
@@ -21,7 +23,7 @@ from gateway.store import Outcome, open_store
 from inference.errors import CohortError, Undecodable, Unscorable
 from inference.forms import Picture, Tracings
 from inference.prepare import Prepared
-from inference.preprocess import Steps
+from inference.preprocess import Recipe, Steps
 from inference.score import Scored
 
 HEAVY = {"celery", "cv2", "fastapi", "numpy", "openvino", "pydicom", "sqlalchemy", "torch"}
@@ -170,10 +172,14 @@ PREPARED = Prepared(
 class FakeScorer:
     """Scores by file content."""
 
+    bundle = SimpleNamespace(recipe=Recipe())
+
     def score_file(self, path: Path) -> Scored:
         data = path.read_bytes()
         if data == b"blank":
             raise Unscorable("blank", "nothing on the page", {"source": "page"})
+        if data.startswith(b"\x89PNG"):
+            raise Unscorable("no-grid", "no millimetre grid was found")
         if data == b"garbage":
             raise Undecodable("not a file of any format")
         return Scored(
@@ -219,8 +225,28 @@ def test_score_tells_why_a_file_has_no_score_and_exits_with_one(tmp_path: Path, 
     assert results[2]["error"] == "not a file of any format"
     assert results[3]["error"] == "No such file or directory"
     table = invoke("score", *files, status=1)
-    for part in ("0.910", "positive", "no score: blank"):
+    for part in ("0.910", "positive", "no score: blank", "no score: not readable"):
         assert part in table
+    for file, why in zip(
+        files[1:],
+        ("nothing on the page", "not a file of any format", "No such file or directory"),
+        strict=True,
+    ):
+        assert f"{file}: no score: {why}\n" in table
+
+
+def test_what_was_read_of_a_refused_file_is_saved_and_named(tmp_path: Path, scorer: None):
+    """The page of one that is no scorable ECG; nothing, and it says so, of one that is no file."""
+    Image.fromarray(np.eye(100, dtype=np.uint8) * 255).save(tmp_path / "a.png")
+    (tmp_path / "b").write_bytes(b"garbage")
+    files = [str(tmp_path / name) for name in ("a.png", "b")]
+    line = ["score", *files, "--save-images", str(tmp_path / "out")]
+    table = invoke(*line, status=1)
+    saved = tmp_path / "out" / "a-page.png"
+    assert f"a.png: no score: no millimetre grid was found\n  to look at: {saved}\n" in table
+    assert "to look at: nothing, for no ECG was read" in table
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a-page.png"]
+    np.testing.assert_array_equal(np.asarray(Image.open(saved)), np.eye(100) * 255)
 
 
 def test_score_warns_of_electrodes_that_seem_interchanged(tmp_path: Path, scorer: None):

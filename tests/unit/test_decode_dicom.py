@@ -210,6 +210,23 @@ def test_waveforms_that_are_refused():
     assert refusal(files.as_file(files.dicom_waveform())).reason == "too-few-leads"
 
 
+@pytest.mark.parametrize(
+    "keyword",
+    [
+        "SamplingFrequency", "NumberOfWaveformChannels", "NumberOfWaveformSamples",
+        "ChannelDefinitionSequence", "WaveformData",
+    ],
+)  # fmt: skip
+def test_a_waveform_without_what_it_needs_is_told_by_the_name_of_the_element(keyword):
+    """Absent or empty: the reason is the element, not what Python made of it."""
+    absent, empty = (files.group(files.recording(), files.twelve_channels()) for _ in range(2))
+    delattr(absent, keyword)
+    setattr(empty, keyword, None)
+    for made in (absent, empty):
+        told = str(refusal(files.as_file(files.dicom_waveform(made))))
+        assert f"{keyword} is absent or empty" in told
+
+
 def test_truncated_waveforms():
     """A file cut anywhere is an error that names no patient, never a crash or a wrong ECG."""
     whole = files.as_file(
@@ -321,6 +338,19 @@ def test_images_that_are_refused():
     nothing = files.dicom_image(ramp())
     del nothing.PixelData
     assert refusal(files.as_file(nothing)).reason == "not-an-ecg"
+
+
+def test_an_object_that_is_empty_says_so():
+    """A document or an image of no bytes, and an image without its size."""
+    image, sizeless = files.dicom_image(ramp()), files.dicom_image(ramp())
+    image.PixelData, sizeless.Rows = b"", None
+    cases = (
+        ("EncapsulatedDocument", files.dicom_pdf(b"")),
+        ("PixelData", image),
+        ("Rows", sizeless),
+    )
+    for keyword, made in cases:
+        assert f"{keyword} is absent or empty" in str(refusal(files.as_file(made)))
 
 
 def test_encapsulated_pdf():

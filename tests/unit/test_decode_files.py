@@ -80,8 +80,14 @@ def test_images_that_are_refused():
         decode(jpeg[: len(jpeg) // 2])
     with pytest.raises(Unscorable, match="low-resolution"):
         decode(saved(Image.new("L", (20, 20)), "PNG"))
-    with pytest.raises(Undecodable, match="more than any page"):
-        decode(saved(Image.new("1", (9000, 9000)), "PNG"))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+@pytest.mark.parametrize("size", [(9000, 9000), (20000, 14000)])
+def test_images_larger_than_any_page_are_told_by_their_size(kind, size):
+    """Whether or not Pillow would take them for a bomb, the reason is ours and not damage."""
+    with pytest.raises(Undecodable, match=f"^{size[0]} x {size[1]} pixels is more than any page"):
+        decode(saved(Image.new("1", size, 1), kind))
 
 
 def pages(*contents: str) -> bytes:

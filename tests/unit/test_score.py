@@ -15,8 +15,9 @@ from support.bundles import tiny_bundle
 from inference import guard
 from inference.bundle import open_bundle, write_card
 from inference.errors import BundleError, Undecodable, Unscorable
-from inference.forms import Tracings, Waveform
-from inference.render import page
+from inference.forms import Picture, Tracings, Waveform
+from inference.prepare import pictures_of_refused
+from inference.render import Style, page
 from inference.score import Scorer, self_test
 from inference.simulate import simulate
 
@@ -53,6 +54,19 @@ def test_a_page_is_scored_with_its_images_and_timings(scored, scorer):
     assert set(scored.timings_ms) == stages
     assert scored.guard["leads"] == 12
     assert scored.guard["source"] == "page"
+
+
+def test_a_refused_ecg_is_shown_as_far_as_it_was_understood(scorer):
+    """A page whose traces were found, one without a grid, and one that the guard alone refused."""
+    recipe, waveform = scorer.bundle.recipe, simulate("normal", 7)
+    everything = {"page", "panel", "binary", "denoised", "components", "opened", "input"}
+    fast = Picture(page(waveform, Style(speed_mm_per_s=50)))
+    bare = Picture(page(waveform, Style(grid="none")))
+    assert set(pictures_of_refused(fast, recipe)) == {"page", "found"}
+    assert set(pictures_of_refused(bare, recipe)) == {"page"}
+    assert set(pictures_of_refused(waveform, recipe)) == everything
+    short = Waveform(waveform.samples_mv[:, :3000], waveform.rate_hz)
+    assert set(pictures_of_refused(short, recipe)) == {"page"}
 
 
 def with_embedding(folder, embedding):
