@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -161,5 +162,10 @@ def wrapped(words: str, size_mm: float, width_mm: float) -> list[str]:
 
 
 def _printable(words: str) -> str:
-    """The built-in fonts know Windows Latin 1 alone."""
-    return words.encode("cp1252", "replace").decode("cp1252")
+    """The built-in fonts know Windows Latin 1 alone; other letters lose their accents or are `?`."""
+    return "".join(_letter(letter) for letter in unicodedata.normalize("NFC", words))
+
+
+def _letter(letter: str) -> str:
+    forms = (letter, unicodedata.normalize("NFKD", letter)[0])
+    return next((form for form in forms if form.encode("cp1252", "ignore")), "?")
