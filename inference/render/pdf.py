@@ -162,7 +162,7 @@ def wrapped(words: str, size_mm: float, width_mm: float) -> list[str]:
 
 
 def _printable(words: str) -> str:
-    """The built-in fonts know Windows Latin 1 alone; other letters lose their accents or are `?`."""
+    """The built-in fonts know Windows Latin 1; other letters lose their accents or are `?`."""
     return "".join(_letter(letter) for letter in unicodedata.normalize("NFC", words))
 
 
