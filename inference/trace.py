@@ -139,10 +139,9 @@ def _extent(panel: Panel, chosen: list[list[int]]) -> tuple[float, float]:
     """Where the ten seconds begin and how wide they are, in mm."""
     if not chosen:
         raise Unscorable("too-few-leads", "no rows of traces were found")
-    col, scale = panel.runs.col, panel.grid.x_px_per_mm
-    pen = panel.stroke / 2  # ink begins half a stroke before the trace
-    begin = float(np.median([col[runs[0]] for runs in chosen]) - 0.5 + pen) / scale
-    end = float(np.median([col[runs[-1]] for runs in chosen]) + 0.5 - pen) / scale
+    scale, pen = panel.grid.x_px_per_mm, panel.stroke / 2  # ink begins half a stroke early
+    begin = float(np.median([_tip(panel, runs[0], -1) for runs in chosen]) + pen) / scale
+    end = float(np.median([_tip(panel, runs[-1], 1) for runs in chosen]) - pen) / scale
     half = begin + (end - begin) / 2
     for pulse in panel.pulses:
         left, right = pulse.left / scale, pulse.right / scale
@@ -159,6 +158,16 @@ def _extent(panel: Panel, chosen: list[list[int]]) -> tuple[float, float]:
             f"the traces are {width:.0f} mm wide, 10 s at 25 mm/s are 250: other speed or cropped",
         )
     return begin, width
+
+
+def _tip(panel: Panel, run: int, step: int) -> float:
+    """Where the ink of a trace's first (`step` -1) or last (1) run ends sideways, sub-pixel px."""
+    col, row = int(panel.runs.col[run]), round(panel.runs.centre[run])
+    beside = min(max(col + step, 0), panel.page.shape[1] - 1)
+    dark, light = (float(panel.ink.darkness[row, at]) for at in (col, beside))
+    level = panel.ink.level
+    share = (dark - level) / (dark - light) if light < level <= dark else 0.5
+    return col + step * share
 
 
 def _gain(panel: Panel) -> float:

@@ -75,8 +75,8 @@ def digitise(
     y = (top + bottom) / 2
     y = np.where(peak & ~dip, top + stroke / 2, y)
     y = np.where(dip & ~peak, bottom - stroke / 2, y)
-    x = col.astype(np.float64)
-    xs, ys, doubled = _doubled(x, top, bottom, peak & dip, stroke)
+    x = col + np.where(peak, _vertex(-top, apart), np.where(dip, _vertex(bottom, apart), 0.0))
+    xs, ys, doubled = _doubled(col.astype(np.float64), top, bottom, peak & dip, stroke)
     x = np.concatenate([np.delete(x, doubled), xs])
     y = np.concatenate([np.delete(y, doubled), ys])
     sharp = np.concatenate([np.delete(peak | dip, doubled), np.ones(xs.size, bool)])
@@ -123,6 +123,16 @@ def _extreme(value: F64, apart: NDArray[np.bool_]) -> NDArray[np.bool_]:
     rise[1:] = (value[1:] > value[:-1]) | apart
     fall[:-1] = (value[:-1] >= value[1:]) | apart
     return rise & fall
+
+
+def _vertex(value: F64, apart: NDArray[np.bool_]) -> F64:
+    """Where between the columns an extreme lies: -0.5 to 0.5, of equally steep sides."""
+    left, right = np.zeros(value.size), np.zeros(value.size)
+    left[1:] = np.where(apart, 0.0, value[1:] - value[:-1])
+    right[:-1] = np.where(apart, 0.0, value[:-1] - value[1:])
+    ends = np.concatenate([[True], apart]) | np.concatenate([apart, [True]])
+    steeper = np.maximum(np.maximum(left, right), 1e-9)
+    return np.asarray(np.where(ends, 0.0, (left - right) / (2 * steeper)).clip(-0.5, 0.5))
 
 
 def _doubled(

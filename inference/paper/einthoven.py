@@ -12,7 +12,7 @@ from inference.paper.runs import F64
 
 LABEL_MM = 12.0
 """What the label of a lead may take from its column's beginning."""
-_STEP_MM = 0.4
+_STEP_MM = 0.1  # the tips of simultaneous leads must fall on the same sample
 _BLOCKS = 12  # parts of the page's width: a column of 3x4 has three, one of 4x3 four
 _SHOWN = 0.8  # share of a column that must be known
 _NONE = 9.0

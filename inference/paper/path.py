@@ -18,9 +18,11 @@ _OFF_BASE = 0.005  # cost per mm from the baseline and column
 _OFF_START = 0.1  # cost per mm from the baseline where a path begins
 _INK = 0.05  # gain per mm of ink that the path covers: whole legs of a QRS, not their fringes
 _JUMP = 3.0  # cost per mm of blank between two runs
+_LEAP_MM = 2.5  # a larger jump costs no more: a lead may begin anywhere
 _DOUBT = 0.3  # cost per mm of ink that may be text
 _SKIP = 1.0  # cost per mm of interruption
 _MOST_STATES = 8
+_LATE_MM = 2.0  # a page may begin in a QRS complex
 
 _TALLER = 2.0  # a run beside a crossing is so many times taller in the row whose QRS it is
 _MOST_TANGLES = 3
@@ -44,7 +46,7 @@ def follow_row(
         Indices into `runs`, ordered by column, at most one per column.
     """
     scale, reach = 1 / grid.y_px_per_mm, reach_mm * grid.y_px_per_mm
-    jump = _JUMP * scale
+    jump, leap = _JUMP * scale, _JUMP * _LEAP_MM
     skip, doubt = _SKIP / grid.x_px_per_mm, _DOUBT / grid.x_px_per_mm
     tops, bottoms, starts = runs.top.tolist(), runs.bottom.tolist(), runs.start.tolist()
     links: list[tuple[int, int]] = []  # (run, link before it or -1)
@@ -65,7 +67,7 @@ def follow_row(
                 if gap <= 0:
                     touched[k], total = True, cost
                 else:
-                    total = cost + gap * jump
+                    total = cost + min(gap * jump, leap)
                 if total < best:
                     best, before = total, link
             links.append((run, before))
@@ -79,7 +81,8 @@ def follow_row(
         if len(here) > _MOST_STATES:
             here = sorted(here)[:_MOST_STATES]
         states = here
-    return _unwind(links, min(states)[3]) if states else []
+    chosen = _unwind(links, min(states)[3]) if states else []
+    return _before(runs, sure, chosen, round(_LATE_MM * grid.x_px_per_mm)) + chosen
 
 
 def _unwind(links: list[tuple[int, int]], last: int) -> list[int]:
@@ -88,6 +91,22 @@ def _unwind(links: list[tuple[int, int]], last: int) -> list[int]:
         run, last = links[last]
         chosen.append(run)
     return chosen[::-1]
+
+
+def _before(runs: Runs, sure: Sequence[bool], chosen: Sequence[int], most: int) -> list[int]:
+    """The touching runs before a path's first: to begin far from the baseline costs too much."""
+    found: list[int] = []
+    run = chosen[0] if chosen else -1
+    while run >= 0 and runs.col[run] > 0 and len(found) < most:
+        top, bottom, col = runs.top[run], runs.bottom[run], runs.col[run]
+        beside = [
+            k
+            for k in range(runs.start[col - 1], runs.start[col])
+            if sure[k] and runs.top[k] - bottom <= 1.0 and top - runs.bottom[k] <= 1.0
+        ]
+        run = beside[0] if len(beside) == 1 else -1
+        found += [run] if run >= 0 else []
+    return found[::-1]
 
 
 def untangle(runs: Runs, paths: Sequence[Sequence[int]]) -> list[list[int]]:

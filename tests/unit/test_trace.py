@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from support.paper import Style, distances_mm, draw, heart
@@ -9,7 +10,7 @@ from support.paper import Style, distances_mm, draw, heart
 from inference.errors import Unscorable
 from inference.forms import LEADS, Picture, Tracings
 from inference.paper import find_panel
-from inference.trace import follow, place
+from inference.trace import follow, place, tracings
 
 STYLES = {
     "plain": Style(),
@@ -42,16 +43,13 @@ def _off_mm(found: np.ndarray, known: np.ndarray) -> np.ndarray:
 def test_traces_survive_paper(name):
     """95 % of each page's samples lie within 0.5 mm of the known trace, and none is missing."""
     known = heart(sorted(STYLES).index(name))
-    tracings = _follow(draw(known, STYLES[name]))
+    found = _follow(draw(known, STYLES[name]))
     off = np.concatenate(
-        [
-            _off_mm(tracings.leads_mv[i], known[i, i // 3 * 625 : (i // 3 + 1) * 625])
-            for i in range(12)
-        ]
+        [_off_mm(found.leads_mv[i], known[i, i // 3 * 625 : (i // 3 + 1) * 625]) for i in range(12)]
     )
     assert np.isnan(off).mean() < 0.02
     assert np.nanpercentile(off, 95) <= 0.5
-    rhythm = _off_mm(tracings.rhythm_mv, known[LEADS.index("II")])
+    rhythm = _off_mm(found.rhythm_mv, known[LEADS.index("II")])
     assert np.nanpercentile(rhythm, 95) <= 0.5
 
 
@@ -59,7 +57,7 @@ def test_traces_survive_paper(name):
 def test_leads_shown_at_other_times_are_still_themselves(layout):
     """Where a column shows a lead at another time, that time is what the tracings hold."""
     known = heart(20)
-    tracings = _follow(draw(known, Style(layout=layout)))
+    found = _follow(draw(known, Style(layout=layout)))
     shown_s = 2.5 if layout == "3x4-cabrera" else 10 / 3
     order = ("aVL", "I", "aVR", "II", "aVF", "III") if "cabrera" in layout else LEADS[:6]
     rows = 3 if layout == "3x4-cabrera" else 4
@@ -67,18 +65,70 @@ def test_leads_shown_at_other_times_are_still_themselves(layout):
         i, column = LEADS.index(lead), place_ // rows
         begin = min(max(2.5 * (i // 3), shown_s * column), shown_s * (column + 1) - 2.5)
         first = round(begin * 250)
-        off = _off_mm(tracings.leads_mv[i], known[i, first : first + 625])
+        off = _off_mm(found.leads_mv[i], known[i, first : first + 625])
         assert np.nanpercentile(off, 95) <= 0.5, lead
 
 
 def test_peaks_keep_their_height():
     """Steep R waves lose less than half a millimetre."""
     known = heart(7)
-    tracings = _follow(draw(known, Style(px_per_mm=4.0)))
+    found = _follow(draw(known, Style(px_per_mm=4.0)))
     for i in (0, 1, 9, 10, 11):
         part = known[i, i // 3 * 625 : (i // 3 + 1) * 625]
         expected = part.max() - np.median(part)
-        assert np.nanmax(tracings.leads_mv[i]) == pytest.approx(expected, abs=0.05)
+        assert np.nanmax(found.leads_mv[i]) == pytest.approx(expected, abs=0.05)
+
+
+@pytest.mark.parametrize("moved", [(1, 0), (0, 1), (1, 1)])
+def test_the_place_of_the_page_under_the_scanner_does_not_matter(moved):
+    """Moved by half a pixel, 0.125 mm, the traces move with the page, to a fifth of a pixel."""
+    fine = draw(heart(7), Style(px_per_mm=8))
+    pages = [np.roll(fine, by, (0, 1)) for by in ((0, 0), moved)]
+    one, other = (place(find_panel(Picture(_halved(page)))) for page in pages)
+    assert other.begin_mm - one.begin_mm == pytest.approx(moved[1] / 8, abs=0.06)
+    assert other.width_mm == pytest.approx(one.width_mm, abs=0.06)
+    for before, after in zip(tracings(one).leads_mv, tracings(other).leads_mv, strict=True):
+        assert np.nanpercentile(distances_mm(after, np.nan_to_num(before)), 95) <= 0.16
+
+
+def _halved(page: np.ndarray) -> np.ndarray:
+    high, wide = page.shape[0] // 2 * 2, page.shape[1] // 2 * 2
+    return cv2.resize(page[:high, :wide], (wide // 2, high // 2), interpolation=cv2.INTER_AREA)
+
+
+def test_tall_qrs_complexes_are_no_separators():
+    """R and S waves of 40 mm together, in one column of pixels, are read and not erased."""
+    known = heart(27)
+    upstroke = np.arange(1, 11, dtype=np.float32) / 5  # mV, 4 ms apart
+    beat = np.concatenate([upstroke, -upstroke[::-1]])
+    for first in (1350, 1550, 1750):
+        known[7, first : first + beat.size] += beat
+    found = _follow(draw(known, Style(px_per_mm=4.0, row_mm=40.0)))
+    part = known[7, 1250:1875] - np.median(known[7, 1250:1875])
+    for first in (100, 300, 500):
+        beat = slice(first - 8, first + 28)
+        assert np.nanmax(found.leads_mv[7, beat]) == pytest.approx(part[beat].max(), abs=0.2)
+        assert np.nanmin(found.leads_mv[7, beat]) == pytest.approx(part[beat].min(), abs=0.2)
+
+
+@pytest.mark.parametrize("layout", ["6x2", "3x4"])
+def test_separators_beside_a_heart_beat_are_no_qrs_complexes(layout):
+    """Where all leads beat beside a separator it is erased all the same."""
+    page = draw(heart(10), Style(layout=layout, separators=True, px_per_mm=4, row_mm=30))
+    placed = place(find_panel(Picture(page)))
+    assert placed.layout.name == layout
+    assert placed.misfit < 0.15
+
+
+def test_a_lead_may_begin_far_from_its_baseline():
+    """A baseline that wanders 12 mm within a lead is followed from the lead's first millimetre."""
+    known = heart(15)
+    known[9:12, 1875:2500] += np.float32(1.2) * np.exp(-np.arange(625) / 60, dtype=np.float32)
+    found = _follow(draw(known, Style(labels=False)))
+    for i in (9, 10, 11):
+        off = _off_mm(found.leads_mv[i], known[i, 1875:2500])
+        assert np.isnan(off[:100]).mean() < 0.02
+        assert np.nanpercentile(off, 95) <= 0.5
 
 
 @pytest.mark.parametrize("quarters", [1, 2, 3])
@@ -92,9 +142,9 @@ def test_a_turned_page_is_turned_back(quarters):
 
 def test_a_strip_of_another_lead_is_not_taken_for_lead_ii():
     """Without a strip of lead II the rhythm is NaN, not another lead."""
-    tracings = _follow(draw(heart(9), Style(strips=("V1",))))
-    assert np.isnan(tracings.rhythm_mv).all()
-    assert not np.isnan(tracings.leads_mv).all(axis=1).any()
+    found = _follow(draw(heart(9), Style(strips=("V1",))))
+    assert np.isnan(found.rhythm_mv).all()
+    assert not np.isnan(found.leads_mv).all(axis=1).any()
 
 
 def test_other_speeds_are_refused():
@@ -125,14 +175,11 @@ def test_overlapping_rows_are_refused_or_right():
     known = heart(13) * 2.5
     page = draw(known, Style(layout="12x1", strips=()))
     try:
-        tracings = _follow(page)
+        found = _follow(page)
     except Unscorable:
         return
     off = np.concatenate(
-        [
-            _off_mm(tracings.leads_mv[i], known[i, i // 3 * 625 : (i // 3 + 1) * 625])
-            for i in range(12)
-        ]
+        [_off_mm(found.leads_mv[i], known[i, i // 3 * 625 : (i // 3 + 1) * 625]) for i in range(12)]
     )
     assert np.nanpercentile(off, 95) <= 0.5
 
