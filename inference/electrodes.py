@@ -4,7 +4,8 @@ An interchange mixes the leads linearly (Krasteva et al., Sensors 2019;19:2920).
 in turn; where the leads then are far more like those of other ECGs, it is suspected. What tells is
 that leads are redundant (Kors & van Herpen, Am J Cardiol 2001;88:396): alike is a beat that is
 small in the metric of the leads' mean covariance, in P, QRS and T apart. An arm's electrode in the
-place of the right leg's leaves a limb lead between the legs, which is flat.
+place of the right leg's leaves a limb lead between the legs, which is flat. A lead upside down (no
+electrode does that to V1 to V6, but exports and decoders do) is found like an interchange.
 
 `inference.reference.electrodes` fits and measures it. LA-LL, and V4 to V6 among one another, cannot
 be told from other ECGs by this.
@@ -35,6 +36,8 @@ PARTS_S = {"P": (-0.20, -0.06), "QRS": (-0.056, 0.064), "T": (0.10, 0.42)}
 """Windows around the R peak, in seconds."""
 LIMBS = {"RA-LA": ((-1, 0), (-1, 1)), "RA-LL": ((1, -1), (0, -1))}
 """What I and II become of (I, II)."""
+INVERTED = " inverted"
+"""How the name of a lead upside down ends."""
 CHEST = ("V1-V2", "V2-V3", "V3-V4", "V1-V3", "V2-V4", "V3-V5", "V1-V6")
 FLAT_SHARE = 0.1
 """A limb lead is flat that is less than this share of the largest of I, II and III."""
@@ -42,7 +45,7 @@ _BEFORE_S, _AFTER_S, _LEVEL_S = 0.25, 0.45, (-0.09, -0.05)
 
 
 def noted(tracings: Tracings) -> str:
-    """Name the interchange that is suspected, e.g. `RA-LA` or `V1-V2`; empty for none.
+    """Name the interchange that is suspected: `RA-LA`, `V1-V2`, `V4 inverted`; empty for none.
 
     An ECG without a whole beat in each of its windows raises no suspicion.
     """
@@ -63,12 +66,12 @@ def suspected(found: Mapping[str, float], bounds: Mapping[str, float]) -> str:
 
 def warning(record: Record) -> str:
     """Give the sentence for people on what `Scored.guard` says of the electrodes; mostly empty."""
-    name = record.get("electrodes")
-    return (
-        f"Possible interchange of electrodes {name}: look before you trust the score."
-        if name
-        else ""
-    )
+    name = str(record.get("electrodes", ""))
+    if not name:
+        return ""
+    lead = name.removesuffix(INVERTED)
+    told = f"Possible interchange of electrodes {name}" if lead == name else f"{lead} upside down?"
+    return f"{told}: look before you trust the score."
 
 
 def median_beat(tracings: Tracings) -> F64 | None:
@@ -133,7 +136,7 @@ def flat(beat: F64) -> str:
 
 @cache
 def interchanges() -> dict[str, F64]:
-    """Give the (8, 8) matrix of each interchange of two electrodes, which is its own inverse."""
+    """Give the (8, 8) matrix of each interchange or inversion, which is its own inverse."""
     found = {}
     for name, rows in LIMBS.items():
         found[name] = np.eye(8)
@@ -142,12 +145,16 @@ def interchanges() -> dict[str, F64]:
         one, other = (INDEPENDENT.index(LEADS.index(lead)) for lead in name.split("-"))
         found[name] = np.eye(8)
         found[name][[one, other]] = found[name][[other, one]]
+    for place, lead in enumerate(INDEPENDENT):
+        name = LEADS[lead] + INVERTED
+        found[name] = np.eye(8)
+        found[name][place, place] = -1
     return found
 
 
 def group_of(name: str) -> str:
-    """Name the group whose bound holds for an interchange: `limbs` or `chest`."""
-    return "limbs" if name in LIMBS else "chest"
+    """Name the group whose bound holds for an interchange: `limbs`, `chest` or `inverted`."""
+    return "limbs" if name in LIMBS else "chest" if name in CHEST else INVERTED.strip()
 
 
 @cache

@@ -63,7 +63,7 @@ class Report:
         acquired_at: OBR-7 and OBX-14; naive when the source gave no zone.
         score: what the model said; None when the ECG could not be scored.
         reason: why it could not be scored; required when `score` is None.
-        electrodes: those that seem interchanged, e.g. `RA-LA`; mostly empty.
+        electrodes: those that seem interchanged, e.g. `RA-LA`, or `V4 inverted`; mostly empty.
         policy_version: version of the site configuration that decided.
         study_uid, sop_uid: DICOM UIDs, empty for other sources.
         pdf: the result PDF, which goes into the message; empty for none.
@@ -255,7 +255,7 @@ def _observations(report: Report) -> list[_Observation]:
         found = [replace(seen, device=device) for seen in (_score(score), _category(score))]
     found.append(_coded("NOTICE^What to do", report.notice, _NOTICES[report.notice]))
     if report.electrodes:
-        found.append(_text("ELECTRODES^Electrodes possibly interchanged", report.electrodes))
+        found.append(_text("ELECTRODES^Electrodes possibly mixed up", report.electrodes))
     if score is not None:
         found += [
             _text("MODEL^Model", score.model),

@@ -24,7 +24,7 @@ from inference.forms import F32, Waveform
 from inference.reference import ptbxl
 from inference.tracings import cut
 
-BOUNDS = {"limbs": 0.9975, "chest": 0.998}
+BOUNDS = {"limbs": 0.9975, "chest": 0.9985, "inverted": 0.9995}
 """Share of the records in whose leads none of the group's interchanges is suspected."""
 RIDGE = 1e-3
 _FOLDS = 5

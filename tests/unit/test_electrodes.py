@@ -32,7 +32,7 @@ def test_an_ecg_as_it_should_be_is_not_noted(kind: str):
     assert electrodes.noted(cut(simulate(kind, 3))) == ""
 
 
-@pytest.mark.parametrize("name", ["RA-LA", "RA-LL", "V1-V3", "V2-V4", "V1-V6"])
+@pytest.mark.parametrize("name", ["RA-LA", "RA-LL", "V1-V3", "V2-V4", "V1-V6", "V4 inverted"])
 def test_an_interchange_is_named(name: str):
     """By the electrodes that took each other's place."""
     assert electrodes.noted(mixed(name)) == name
@@ -74,5 +74,6 @@ def test_a_window_without_a_whole_beat_raises_no_suspicion():
 
 def test_people_are_warned_in_a_sentence():
     """Only where there is something to say; scores made before this was looked at say nothing."""
-    assert "RA-LA" in electrodes.warning({"electrodes": "RA-LA"})
+    assert "electrodes RA-LA" in electrodes.warning({"electrodes": "RA-LA"})
+    assert "V4 upside down" in electrodes.warning({"electrodes": "V4 inverted"})
     assert electrodes.warning({"electrodes": ""}) == electrodes.warning({}) == ""
