@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from inference import render
+from inference import limbs, render
 from inference.errors import Unscorable
 from inference.forms import F32, U8, Picture, Tracings, Waveform
 from inference.paper import find_panel
@@ -58,19 +58,30 @@ def look(source: Waveform | Picture, clock: Clock | None = None) -> tuple[Tracin
     """Bring a decoded ECG into the one look: its tracings and the panel drawn of them.
 
     Raises:
-        Unscorable: no panel, too few leads, wrong speed and the like.
+        Unscorable: no panel, too few leads, wrong speed, contradictory leads and the like.
+    """
+    clock = clock or Clock()
+    tracings = tracings_of(source, clock)
+    with clock.stage("render"):
+        return tracings, render.panel(tracings)
+
+
+def tracings_of(source: Waveform | Picture, clock: Clock | None = None) -> Tracings:
+    """Give what a page of 3 rows x 4 columns shows of a decoded ECG.
+
+    Raises:
+        Unscorable: as `look`.
     """
     clock = clock or Clock()
     if isinstance(source, Waveform):
         with clock.stage("cut"):
             tracings = cut(source)
-    else:
-        with clock.stage("find"):
-            panel = find_panel(source)
-        with clock.stage("follow"):
-            tracings = follow(panel)
-    with clock.stage("render"):
-        return tracings, render.panel(tracings)
+            limbs.check(source)
+            return tracings
+    with clock.stage("find"):
+        panel = find_panel(source)
+    with clock.stage("follow"):
+        return follow(panel)
 
 
 def page_of(source: Waveform | Picture, header: Sequence[str] = ()) -> U8:

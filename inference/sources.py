@@ -15,9 +15,8 @@ from inference.decode import decode_file
 from inference.errors import Undecodable, Unscorable
 from inference.examples import NO_TARGETS, Drawn
 from inference.forms import F32, Tracings, Waveform
-from inference.paper import find_panel
-from inference.trace import follow
-from inference.tracings import PAGE_S, RATE_HZ, WINDOW_S, cut, resample
+from inference.prepare import tracings_of
+from inference.tracings import PAGE_S, RATE_HZ, WINDOW_S, resample
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,9 +89,9 @@ def load_sources(
 
 def _source(case: Case) -> CohortSource:
     decoded = decode_file(case.path)
+    tracings = tracings_of(decoded)
     if not isinstance(decoded, Waveform):
-        return CohortSource(case, "page", None, follow(find_panel(decoded)))
-    tracings = cut(decoded)
+        return CohortSource(case, "page", None, tracings)
     samples = resample(decoded.samples_mv, decoded.rate_hz, 0, round(PAGE_S * RATE_HZ))
     whole = None if np.isnan(samples).any() else samples
     return CohortSource(case, "waveform", whole, tracings)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from inference.limbs import RELATIONS
 from inference.paper.digitise import Curve, sample
-from inference.paper.layout import RELATIONS, Layout
+from inference.paper.layout import Layout
 from inference.paper.runs import F64
 
 LABEL_MM = 12.0

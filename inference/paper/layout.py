@@ -17,17 +17,6 @@ STANDARD = (
 )
 _CABRERA = (("aVL", "I", "-aVR"), ("II", "aVF", "III"), ("V1", "V2", "V3"), ("V4", "V5", "V6"))
 
-RELATIONS: tuple[dict[str, float], ...] = (
-    {"I": 1.0, "II": -1.0, "III": 1.0},
-    {"aVR": 1.0, "aVL": 1.0, "aVF": 1.0},
-    {"aVL": 1.0, "I": -1.5, "-aVR": 1.0},
-    {"II": 1.0, "aVF": -2.0, "III": 1.0},
-    {"I": 0.5, "II": 0.5, "aVR": 1.0},
-    {"I": 0.5, "II": 0.5, "-aVR": -1.0},
-    {"aVL": 2.0, "I": -1.0, "III": 1.0},
-)
-"""Linear relations between simultaneous limb leads that sum to zero; `-aVR` is inverted aVR."""
-
 
 @dataclass(frozen=True, slots=True)
 class Layout:
