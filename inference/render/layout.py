@@ -6,7 +6,7 @@ The same `Page` is drawn as pixels and as a PDF, so both show the same.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from inference.tracings import RATE_HZ, resample
 
 Layout = Literal["3x4", "6x2", "12x1", "4x3"]
 """Rows x columns."""
+Grid = Literal["pink", "none"]
 
 CABRERA = ("aVL", "I", "-aVR", "II", "aVF", "III", "V1", "V2", "V3", "V4", "V5", "V6")
 """The limb leads in the order of their axes (Cabrera 1944; AHA/ACC/HRS 2007)."""
@@ -29,6 +30,12 @@ _TEXT_MM = 3.4
 _MARGIN_MM = 10.0
 _LINE_MM = 5.0
 _MOST_LINES = 4
+_RANGES = {
+    "speed_mm_per_s": (5, 100),
+    "gain_mm_per_mv": (1, 40),
+    "stroke_mm": (0.05, 2),
+    "px_per_mm": (1, 40),
+}  # what carts and their paper know, with room
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +46,16 @@ class Style:
         layout: rows x columns of the twelve leads.
         rhythm: a strip of lead II below them.
         cabrera: the limb leads in Cabrera's order, with -aVR.
-        speed_mm_per_s: paper speed, 25 or 50.
-        gain_mm_per_mv: 10; 5 for very high voltages.
+        speed_mm_per_s: paper speed, 5 to 100; carts print 25 or 50.
+        gain_mm_per_mv: 1 to 40; 10 is usual, 5 for very high voltages.
         header: up to four lines of text above the traces, as the caller gives them; without any
             the traces have the room.
-        stroke_mm: width of the traces.
+        stroke_mm: width of the traces, 0.05 to 2.
         grid: `pink` millimetre paper or `none`.
-        px_per_mm: resolution of the picture; not used by the PDF.
+        px_per_mm: resolution of the picture, whole, 1 to 40; not used by the PDF.
+
+    Raises:
+        ValueError: another value than these.
     """
 
     layout: Layout = "3x4"
@@ -55,8 +65,18 @@ class Style:
     gain_mm_per_mv: float = 10.0
     header: tuple[str, ...] = ()
     stroke_mm: float = 0.35
-    grid: Literal["pink", "none"] = "pink"
+    grid: Grid = "pink"
     px_per_mm: int = 8
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("layout", Layout), ("grid", Grid)):
+            if getattr(self, name) not in get_args(allowed):
+                raise ValueError(f"style: {name} must be one of {get_args(allowed)}")
+        for name, (least, most) in _RANGES.items():
+            if not least <= getattr(self, name) <= most:
+                raise ValueError(f"style: {name} must lie between {least:g} and {most:g}")
+        if self.px_per_mm != int(self.px_per_mm):
+            raise ValueError("style: px_per_mm must be a whole number")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,20 @@ ECG = simulate("stemi-inferior", 2)
 LAYOUTS = ("3x4", "6x2", "12x1", "4x3")
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("layout", "9x9"), ("grid", "zebra"), ("speed_mm_per_s", 0), ("speed_mm_per_s", -25),
+        ("gain_mm_per_mv", -10), ("gain_mm_per_mv", float("nan")), ("stroke_mm", 0),
+        ("stroke_mm", float("inf")), ("px_per_mm", 0), ("px_per_mm", 2.5), ("px_per_mm", 10**6),
+    ],
+)  # fmt: skip
+def test_a_style_that_no_page_can_have_is_refused(name, value):
+    """When it is made, by the name of what is wrong."""
+    with pytest.raises(ValueError, match=f"^style: {name} must"):
+        Style(**{name: value})
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("cabrera", [False, True])
 def test_layouts_name_every_lead_once(layout, cabrera):
