@@ -91,16 +91,20 @@ def choose(bundle: Bundle) -> str:
 
     Torch on a card is the network itself, in fp32: it needs no parity.
     """
+    return "torch" if _card() else usable(bundle)[0]
+
+
+def usable(bundle: Bundle) -> list[str]:
+    """Give the OpenVINO runtimes that run here and whose recorded parity holds, fastest first.
+
+    The last is fp32: it is the network itself.
+    """
     from inference.runtime.vino import has_bf16  # noqa: PLC0415 - a second to import
 
-    if _card():
-        return "torch"
     parity = bundle.card.get("parity", {})
-    for name in ("openvino-int8", "openvino-bf16"):
-        usable = (bundle.path / INT8[0]).exists() if name.endswith("int8") else has_bf16()
-        if usable and parity.get(name, {}).get("holds") is True:
-            return name
-    return "openvino-fp32"
+    here = {"openvino-int8": (bundle.path / INT8[0]).exists(), "openvino-bf16": has_bf16()}
+    proven = [name for name in here if here[name] and parity.get(name, {}).get("holds") is True]
+    return [*proven, "openvino-fp32"]
 
 
 def _card() -> bool:

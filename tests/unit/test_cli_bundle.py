@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from contextlib import closing
 
+import openvino as ov
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import (
@@ -24,8 +25,9 @@ from config.documents import document_of
 from config.site import Site
 from gateway.cli.app import make_app
 from gateway.store import open_store
-from inference.bundle import open_bundle, write_card
+from inference.bundle import INT8, open_bundle, write_card
 from inference.errors import BundleError
+from inference.runtime import graph, usable
 
 
 @pytest.fixture
@@ -55,10 +57,40 @@ def active(data):
 
 
 def test_verify_checks_hashes_and_golden_scores(site):
-    """Two ticks: the files, and the scores on this machine."""
+    """A tick for the files and one for the scores on each runtime of this machine."""
     text = invoke("bundle", "verify", tiny_bundle(), "--config", site[0])
-    assert text.count("✓") == 2
-    assert open_bundle(tiny_bundle()).digest in text
+    found = open_bundle(tiny_bundle())
+    assert text.count("✓") == 1 + len(usable(found))
+    assert "golden scores on openvino-fp32" in text
+    assert found.digest in text
+    assert "! not signed. No signature protects the card's own values (threshold" in text
+
+
+@pytest.fixture
+def quantised(tmp_path):
+    """A copy of the bundle with a graph in the place of int8, which `auto` would choose."""
+    folder = tmp_path / "quantised"
+    shutil.copytree(tiny_bundle(), folder)
+    found = open_bundle(folder)
+    ov.save_model(graph.build(found.weights(), found.network), folder / INT8[0], False)
+    golden = found.card["golden"]
+    parity = {**found.card["parity"], "openvino-int8": {"holds": True}}
+    stated = {"golden": golden | {"openvino-int8": golden["logits"]}, "parity": parity}
+    write_card(folder, found.card | stated)
+    return folder
+
+
+def test_verify_refuses_a_card_whose_network_is_another(site, quantised):
+    """The int8 graph has its golden scores whatever the card says; fp32 is built by the card."""
+    config, _ = site
+    config.write_text(config.read_text().replace("openvino-fp32", "auto"))
+    text = invoke("bundle", "verify", quantised, "--config", config)
+    assert "golden scores on openvino-int8: largest difference 0.0000" in text
+    assert "golden scores on openvino-fp32: largest difference 0.0000" in text
+    card = open_bundle(quantised).card
+    write_card(quantised, card | {"network": card["network"] | {"gate": "residual"}})
+    with pytest.raises(BundleError, match=r"golden scores differ by .* on openvino-"):
+        invoke("bundle", "verify", quantised, "--config", config)
 
 
 def test_install_activate_and_roll_back(site, tmp_path):
@@ -122,7 +154,8 @@ def test_a_bundle_is_signed_and_checked_with_openssl_keys(site, tmp_path):
     shutil.copytree(tiny_bundle(), signed)
     invoke("bundle", "sign", signed, "--key", tmp_path / "site.pem")
     check = ("bundle", "verify", signed, "--no-run", "--config", site[0], "--key")
-    assert "✓" in invoke(*check, tmp_path / "site.pub")
+    assert "✓ signed with this key" in invoke(*check, tmp_path / "site.pub")
+    assert "! the signature was not checked" in invoke(*check[:-1])
     with pytest.raises(BundleError, match="not by the trusted key"):
         invoke(*check, tmp_path / "other.pub")
     assert "Ed25519 key" in invoke(*check, site[0], status=2)
