@@ -1,7 +1,7 @@
 """A cohort table: which ECG files, with which outcome, of which patient.
 
 CSV with a header. Columns: `path` (relative to the table), `label` (0 or 1), `patient`, and
-optionally `fold`, `site`, `sex`, `age`, `time`. One row an ECG.
+optionally `fold`, `site`, `sex`, `age` (years), `time` (ISO 8601). One row an ECG.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from inference.errors import CohortError, Undecodable
 
 REQUIRED = ("path", "label", "patient")
 OPTIONAL = ("fold", "site", "sex", "age", "time")
+OLDEST = 130.0  # years
 
 Tell = Callable[[str, int, int], None]
 """Told of slow work as it goes on: what is done, how many are done, of how many."""
@@ -38,8 +40,9 @@ class Case:
         path: the ECG file; of a WFDB record, its header.
         label: 1 for the outcome, else 0.
         patient: groups the ECGs of one person; never shown in a report.
-        fold, site, sex, time: as given, empty when absent.
+        fold, site, sex: as given, empty when absent.
         age: years, None when absent.
+        time: when it was recorded, local and without its zone; None when absent.
         digest: SHA-256 of the ECG's bytes, empty until `with_digests`.
         row: line in the table, for messages.
     """
@@ -51,7 +54,7 @@ class Case:
     site: str = ""
     sex: str = ""
     age: float | None = None
-    time: str = ""
+    time: datetime | None = None
     digest: str = ""
     row: int = 0
 
@@ -83,7 +86,9 @@ def read_cohort(table: Path) -> list[Case]:
             if missing:
                 raise CohortError(f"{table.name}: no column {', '.join(missing)}")
             cases = [_case(table, row, dict(each)) for row, each in enumerate(reader, start=2)]
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise CohortError(f"{table}: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
         raise CohortError(f"{table.name} cannot be read as UTF-8 CSV") from error
     if not cases:
         raise CohortError(f"{table.name}: no rows")
@@ -104,10 +109,6 @@ def _case(table: Path, row: int, given: dict[str, str | None]) -> Case:
     path = table.parent / value("path")
     if not value("path") or not path.is_file():
         raise wrong("path", "no such file")
-    try:
-        age = float(value("age")) if value("age") else None
-    except ValueError:
-        raise wrong("age", "not a number of years") from None
     return Case(
         path=path,
         label=int(value("label")),
@@ -115,10 +116,47 @@ def _case(table: Path, row: int, given: dict[str, str | None]) -> Case:
         fold=value("fold"),
         site=value("site"),
         sex=value("sex"),
-        age=age,
-        time=value("time"),
+        age=_age(value("age"), wrong),
+        time=_time(value("time"), wrong),
         row=row,
     )
+
+
+Wrong = Callable[[str, str], CohortError]
+"""Makes the error of a row from a column and what is wrong there."""
+
+
+def _age(given: str, wrong: Wrong) -> float | None:
+    if not given:
+        return None
+    try:
+        age = float(given)
+    except ValueError:
+        raise wrong("age", "not a number of years") from None
+    if not 0 <= age <= OLDEST:  # nor what is no number
+        raise wrong("age", f"years from 0 to {OLDEST:g} are needed")
+    return age
+
+
+def _time(given: str, wrong: Wrong) -> datetime | None:
+    try:
+        return datetime.fromisoformat(given).replace(tzinfo=None) if given else None
+    except ValueError:
+        raise wrong("time", "no date or time in ISO 8601, like 2026-11-25T10:11") from None
+
+
+def halves(times: Sequence[datetime | None]) -> list[str]:
+    """Part a cohort by time, as temporal validation does: `earlier half`, `later half`.
+
+    Empty where the time is unknown, and everywhere when all times are the same.
+    """
+    known = sorted(time for time in times if time is not None)
+    if not known or known[0] == known[-1]:
+        return [""] * len(times)
+    middle = next(time for time in known[len(known) // 2 :] if time > known[0])
+    return [
+        "" if time is None else "earlier half" if time < middle else "later half" for time in times
+    ]
 
 
 def with_digests(cases: Sequence[Case]) -> list[Case]:

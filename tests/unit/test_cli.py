@@ -287,7 +287,7 @@ def test_what_train_is_told_wrongly_is_said_in_one_sentence(tmp_path: Path):
         result = CliRunner().invoke(make_app(), [*line, *options])
         assert result.exit_code == 2
         assert said in result.output
-    with pytest.raises(CohortError, match="cannot be read"):
+    with pytest.raises(CohortError, match="No such file"):
         CliRunner().invoke(make_app(), line, catch_exceptions=False)
 
 

@@ -1,5 +1,7 @@
 """Cohort tables: what is wrong is named, and no patient or file is in two folds."""
 
+from datetime import datetime
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from inference.cohort import (
     check_duplicates,
     check_leakage,
     deal,
+    halves,
     read_cohort,
     with_digests,
 )
@@ -42,7 +45,11 @@ def test_a_table_is_read_with_its_optional_columns(tmp_path):
         ("path,label,patient\na.png,yes,p\n", "row 2, column label"),
         ("path,label,patient\na.png,1,p\nc.png,0,q\n", "row 3, column path"),
         ("path,label,patient\na.png,1,\n", "row 2, column patient"),
-        ("path,label,patient,age\na.png,1,p,old\n", "row 2, column age"),
+        ("path,label,patient,age\na.png,1,p,old\n", "row 2, column age: not a number"),
+        ("path,label,patient,age\na.png,1,p,nan\n", "row 2, column age: years from 0 to 130"),
+        ("path,label,patient,age\na.png,1,p,-5\n", "row 2, column age: years from 0 to 130"),
+        ("path,label,patient,age\na.png,1,p,inf\n", "row 2, column age: years from 0 to 130"),
+        ("path,label,patient,time\na.png,1,p,spring\n", "row 2, column time"),
         ("path,label,patient\n", "no rows"),
     ],
 )
@@ -50,6 +57,27 @@ def test_what_is_wrong_is_named_by_row_and_column(tmp_path, text, said):
     """So that a person can mend the table."""
     with pytest.raises(CohortError, match=said):
         read_cohort(write(tmp_path, text))
+
+
+def test_a_table_that_is_not_there_is_said_to_be_none(tmp_path):
+    """Not that it is no CSV; of one in another encoding that is said."""
+    with pytest.raises(CohortError, match=r"none\.csv: No such file"):
+        read_cohort(tmp_path / "none.csv")
+    table = write(tmp_path, "")
+    table.write_bytes(b"path,label,patient\n\xff\xfe,1,p\n")
+    with pytest.raises(CohortError, match="cannot be read as UTF-8 CSV"):
+        read_cohort(table)
+
+
+def test_a_cohort_is_parted_by_time(tmp_path):
+    """By the local time that the table gives, with or without zone; one moment only is no part."""
+    text = "path,label,patient,time\na.png,1,p,2026-11-25\nb.png,0,q,2026-11-25T10:11:12+01:00\n"
+    times = [case.time for case in read_cohort(write(tmp_path, text))]
+    assert times == [datetime(2026, 11, 25), datetime(2026, 11, 25, 10, 11, 12)]
+    assert halves([*times, None]) == ["earlier half", "later half", ""]
+    early, late = times
+    assert halves([early, early, early, late]) == [*["earlier half"] * 3, "later half"]
+    assert halves([early, early, None]) == ["", "", ""]
 
 
 def cases(count, patients, seed=0):
