@@ -10,13 +10,13 @@ import json
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from inference import augment, guard, processes
+from inference import augment, processes
 from inference.augment import AugmentConfig
 from inference.build import Material, build_bundle
 from inference.bundle import Bundle
@@ -235,22 +235,21 @@ def inputs_of(
 
 def score_sources(bundle: Bundle, sources: Sequence[CohortSource], tell: Tell = silent) -> Outcomes:
     """Score sources with a bundle in fp32, refusing what the bundle's guard refuses."""
-    kept, logits, refused = [], [], {}
-    table = bundle.card.get("guard", {})
+    kept, logits, records, refused = [], [], [], {}
     scorer = Scorer(bundle, load(bundle, "openvino-fp32"))
     inputs = inputs_of(sources, TrainConfig(recipe=bundle.recipe))
     for done, (source, pixels) in enumerate(zip(sources, inputs, strict=True), start=1):
         try:
-            guard.check_leads(source.tracings, table)
-            guard.check(pixels, table)
-            logit, _ = scorer.infer(pixels)
+            logit, record = scorer.judge(source.tracings, pixels)
         except Unscorable as error:
             refused[source.case] = error.reason
         else:
             kept.append(source)
             logits.append(logit)
+            records.append(record)
         tell("scoring", done, len(sources))
-    return with_refused(outcomes_of(bundle, kept, np.array(logits)), refused)
+    outcomes = replace(outcomes_of(bundle, kept, np.array(logits)), guard=records)
+    return with_refused(outcomes, refused)
 
 
 def outcomes_of(bundle: Bundle, sources: Sequence[CohortSource], logits: Array) -> Outcomes:

@@ -13,7 +13,6 @@ import csv
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,14 @@ import numpy as np
 from inference.bundle import Bundle, open_bundle, write_card
 from inference.cohort import Case, with_digests
 from inference.develop import score_sources
+from inference.errors import Unscorable
 from inference.evaluate import EvaluateConfig, drop, summarise, write
-from inference.metrics import Array
-from inference.outcomes import Outcomes
+from inference.forms import Waveform
+from inference.outcomes import Outcomes, with_refused
 from inference.reference import recipe
-from inference.reference.make import inputs
+from inference.reference.ptbxl import RATE_HZ
 from inference.runtime import load, probability
+from inference.score import Scorer
 from inference.sources import load_sources
 
 EXTERNAL = "Khan, Hussain & Malik, Mendeley Data gwbz3fsgp8, CC BY 4.0"
@@ -41,31 +42,36 @@ COMPARISONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 _KEPT = ("auroc", "auprc", "f1", "f1_at_half", "sensitivity", "specificity")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Pages:
-    """Scored pages of the external cohort, with their classes."""
-
-    outcomes: Outcomes
-    classes: Array
-    refused: Mapping[str, int]
-
-
 def internal(data: Path, bundle: Bundle) -> Outcomes:
-    """Score the internal test fold in fp32."""
+    """Score the internal test fold in fp32 as it is served, with what the guard refuses."""
     sources = recipe.read(data / "ptbxl").split().test
-    logits = load(bundle, "openvino-fp32").logits(inputs(sources, bundle.recipe)[:, None])
-    keys = [source.key for source in sources]
+    scorer = Scorer(bundle, load(bundle, "openvino-fp32"))
+    kept, logits, records, refused = [], [], [], {}
+    for source in sources:
+        try:
+            prepared = scorer.prepare(Waveform(source.record.samples, RATE_HZ))
+            logit, record = scorer.judge(prepared.tracings, prepared.steps.input)
+        except Unscorable as error:
+            refused[source.key] = (error.reason, source.label)
+        else:
+            kept.append(source)
+            logits.append(logit)
+            records.append(record)
+    keys = [source.key for source in kept]
     return Outcomes(
-        labels=np.array([source.label for source in sources]),
-        scores=probability(logits, bundle),
-        logits=logits,
+        labels=np.array([source.label for source in kept]),
+        scores=probability(np.array(logits), bundle),
+        logits=np.array(logits),
         groups=np.array(keys),
         keys=keys,
+        guard=records,
+        refused=Counter(reason for reason, _ in refused.values()),
+        refused_positive=sum(label for _, label in refused.values()),
     )
 
 
-def pages(folder: Path, bundle: Bundle) -> Pages:
-    """Score every page of the external cohort in fp32."""
+def pages(folder: Path, bundle: Bundle) -> dict[str, Outcomes]:
+    """Score the pages of each class of the external cohort in fp32."""
     with (folder / "labels.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     cases = [
@@ -73,24 +79,31 @@ def pages(folder: Path, bundle: Bundle) -> Pages:
         for number, row in enumerate(rows, start=2)
     ]
     sources, refused = load_sources(with_digests(cases))
-    outcomes = score_sources(bundle, sources)
-    classes = np.array([rows[int(key.split()[1]) - 2]["class"] for key in outcomes.keys])
-    told = dict(Counter(refused.values()) + Counter(outcomes.refused))
-    return Pages(outcomes, classes, told)
+    class_of = {f"row {number}": row["class"] for number, row in enumerate(rows, start=2)}
+    return {
+        name: with_refused(
+            score_sources(bundle, [each for each in sources if class_of[each.key] == name]),
+            {case: why for case, why in refused.items() if class_of[case.key] == name},
+        )
+        for name in set(class_of.values())
+    }
 
 
-def compare(seen: Pages, name: str) -> Outcomes:
-    """Give one comparison of the external cohort."""
+def compare(seen: Mapping[str, Outcomes], name: str) -> Outcomes:
+    """Give one comparison of the external cohort, with what was refused of its classes."""
     with_outcome, without = COMPARISONS[name]
-    chosen = np.isin(seen.classes, with_outcome + without)
-    all_of = seen.outcomes
+    parts = [seen[each] for each in with_outcome + without]
+    ill = sum(seen[each].labels.size for each in with_outcome)
+    scores = np.concatenate([part.scores for part in parts])
     return Outcomes(
-        labels=np.isin(seen.classes[chosen], with_outcome).astype(int),
-        scores=all_of.scores[chosen],
-        logits=all_of.logits[chosen],
-        groups=all_of.groups[chosen],
-        keys=[key for key, kept in zip(all_of.keys, chosen, strict=True) if kept],
-        refused=dict(seen.refused),
+        labels=(np.arange(scores.size) < ill).astype(int),
+        scores=scores,
+        logits=np.concatenate([part.logits for part in parts]),
+        groups=np.concatenate([part.groups for part in parts]),
+        keys=[key for part in parts for key in part.keys],
+        guard=[record for part in parts for record in part.guard],
+        refused=sum((Counter(part.refused) for part in parts), Counter()),
+        refused_positive=sum(sum(seen[each].refused.values()) for each in with_outcome),
     )
 
 
