@@ -17,6 +17,8 @@ from inference.reference import recipe
 from inference.reference.crossfold import HELD
 from inference.train import Progress, Run, TrainConfig
 
+_DECISIVE = ("epochs", "batch", "peak_lr", "size", "seed", "device", "test_fold", "slots")
+
 
 def main() -> None:
     """Draw a bank, or train, or go on from the checkpoint in RUN."""
@@ -38,6 +40,19 @@ def main() -> None:
     run.train(_tell)
     held = {name: run.score(getattr(parts, name)) for name in HELD}
     (given.run / "held.json").write_text(json.dumps(held, indent=1))
+    (given.run / "command").write_text(_command(given))
+
+
+def _command(given: argparse.Namespace) -> str:
+    """Give the options that differ from the defaults and decide the weights, without any path."""
+    named = vars(_parser().parse_args(["DATA", "RUN"]))
+    told = [
+        f"--{name.replace('_', '-')} {value}"
+        for name, value in vars(given).items()
+        if name in _DECISIVE and value != named[name]
+    ]
+    files = [f"--{name} {name.upper()}" for name in ("start", "bank") if getattr(given, name)]
+    return " ".join(["python -m inference.reference DATA RUN", *files, *told])
 
 
 def _config(given: argparse.Namespace) -> TrainConfig:
@@ -59,6 +74,10 @@ def _config(given: argparse.Namespace) -> TrainConfig:
 
 
 def _options() -> argparse.Namespace:
+    return _parser().parse_args()
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m inference.reference", description=__doc__)
     parser.add_argument("data", type=Path, help="folder that holds ptbxl/")
     parser.add_argument("run", type=Path, help="directory of the run; an existing one is resumed")
@@ -77,7 +96,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--slots", type=int, default=40, help="of the bank")
     parser.add_argument("--bank", type=Path, help="train on examples that --draw put there")
     parser.add_argument("--draw", action="store_true", help="draw a bank into RUN, for all folds")
-    return parser.parse_args()
+    return parser
 
 
 def _drawn(done: int, count: int) -> None:

@@ -45,7 +45,7 @@ def make(data: Path, run: Path, out: Path, version: str, *, int8: bool = True) -
         pages=inputs(parts.validation, settings, augment.PAGES),
         labels=np.array([s.label for s in parts.validation]),
         golden=golden.waveforms(),
-        facts=facts(trained, log, parts) | {"version": version},
+        facts=facts(trained, log, (run / "command").read_text(), parts) | {"version": version},
     )
     return build_bundle(material, out, int8=int8)
 
@@ -63,7 +63,7 @@ def inputs(
 
 
 def facts(
-    trained: dict[str, Any], log: list[dict[str, Any]], parts: recipe.Split
+    trained: dict[str, Any], log: list[dict[str, Any]], command: str, parts: recipe.Split
 ) -> dict[str, Any]:
     """Give the card's tables that tell what the model is and what it is not."""
     return {
@@ -101,20 +101,14 @@ def facts(
             "loss": trained["loss"]["kind"],
             "peak_lr": trained["peak_lr"],
             "batch": trained["batch"],
-            "command": _command(trained),
+            "command": command,
             "start_sha256": _start(trained),
-            "auxiliary": ("superclasses and per-lead ST, T, R and S amplitudes; dropped at export"),
+            "auxiliary": (
+                "superclasses, statements where told, and per-lead ST, T, R and S amplitudes; "
+                "dropped at export"
+            ),
         },
     }
-
-
-def _command(trained: dict[str, Any]) -> str:
-    network = trained["network"]
-    start = " --start WEIGHTS" if trained["pretrained"] else ""
-    return (
-        f"python -m inference.reference DATA RUN --epochs {trained['epochs']} "
-        f"--size {network['height']}x{network['width']} --peak-lr {trained['peak_lr']:g}{start}"
-    )
 
 
 def _start(trained: dict[str, Any]) -> str:
