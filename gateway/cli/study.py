@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,15 +9,30 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli.model import (
+    Batch,
     Cohort,
     Device,
+    Epochs,
+    Folds,
     Named,
     Out,
+    PeakRate,
+    Seed,
+    TestFold,
+    Workers,
     needs_train_extra,
     scorer_of,
     size_of,
 )
-from gateway.cli.options import MODEL, Config, fail, plain, show, table
+from gateway.cli.options import (
+    MODEL,
+    Config,
+    check_folder,
+    plain,
+    settings_told,
+    show,
+    table,
+)
 from gateway.cli.progress import Ticker
 
 
@@ -43,30 +57,23 @@ def explain(
     """Show where the model looks: attention maps and Grad-CAM over the page, and their shares.
 
     Writes the pictures of each file as PNG, its figures as JSON, and all of it as explain.html.
-    Exit status 1 when a file has no score.
+    A file's name may tell who the patient is: what is written numbers the files in their order, and
+    only the terminal says which is which. Exit status 1 when a file has no score.
     """
+    check_folder(out)
     explain_report = needs_train_extra("inference.explain_report")
-    named = _named(files)
+    named = {f"ecg-{number}": file for number, file in enumerate(files, start=1)}
     found = _explained(named, out, bundle, config, occlude=occlude)
     other = None
     if against:
         other = _explained({n: named[n] for n in found}, out / "against", against, config)
         found = {name: each for name, each in found.items() if name in other}
     if found:
-        _show_shares(found, explain_report.SHARES)
+        _show_shares(found, named, explain_report.SHARES)
         (out / "explain.html").write_text(explain_report.html(found, other, (bundle, against)))
         typer.echo(f"report: {out / 'explain.html'}")
     if len(found) < len(files):
         raise typer.Exit(1)
-
-
-def _named(files: list[Path]) -> dict[str, Path]:
-    """Name each file by its stem; a number tells files of one name apart."""
-    named: dict[str, Path] = {}
-    for file in files:
-        names = itertools.chain([file.stem], (f"{file.stem}-{n}" for n in itertools.count(2)))
-        named[next(name for name in names if name not in named)] = file
-    return named
 
 
 def _explained(
@@ -92,18 +99,18 @@ def _explained(
     return found
 
 
-def _show_shares(found: dict[str, Any], parts: tuple[str, ...]) -> None:
-    rows = table("file", "score", *parts, title="Share of saliency by part of the beat")
+def _show_shares(found: dict[str, Any], named: dict[str, Path], parts: tuple[str, ...]) -> None:
+    rows = table("ECG", "file", "score", *parts, title="Share of saliency by part of the beat")
     for name, each in found.items():
         shares = (f"{each.shares[part]:.0%}" for part in parts)
-        rows.add_row(*plain(name), f"{each.probability:.3f}", *shares)
+        rows.add_row(*plain(name, str(named[name])), f"{each.probability:.3f}", *shares)
     show(rows)
 
 
 def ablate(
     cohort: Cohort,
     out: Out,
-    epochs: Annotated[int, typer.Option(help="Passes of each run.")] = 8,
+    epochs: Epochs = 8,
     axes: Annotated[
         str, typer.Option(help="Of: attention, loss, preprocess, size; comma separated.")
     ] = "attention,loss,preprocess,size",
@@ -114,12 +121,13 @@ def ablate(
     sizes: Annotated[
         str, typer.Option(help="Variants of the axis `size`.")
     ] = "128x256,224x224,256x384,512x768",
-    batch: Annotated[int, typer.Option(help="ECGs per step.")] = 16,
-    peak_lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 5e-4,
-    seed: Annotated[int, typer.Option(help="Of every run.")] = 1,
-    folds: Annotated[int, typer.Option(help="Folds dealt by patient.")] = 5,
-    test_fold: Annotated[int, typer.Option(help="The fold that tests.")] = 0,
+    batch: Batch = 16,
+    peak_lr: PeakRate = 5e-4,
+    seed: Seed = 1,
+    folds: Folds = 5,
+    test_fold: TestFold = 0,
     device: Device = "cpu",
+    workers: Workers = None,
 ) -> None:
     """Train the declared variants one axis at a time and compare them with the base settings.
 
@@ -128,33 +136,31 @@ def ablate(
     ablation = needs_train_extra("inference.ablate")
     from inference.network import NetworkConfig
     from inference.preprocess import Recipe
-    from inference.train import TrainConfig
+    from inference.train import TrainConfig, drawing
 
+    check_folder(out)
     height, width = size_of(size)
-    base = TrainConfig(
-        epochs=epochs,
-        batch=batch,
-        peak_lr=peak_lr,
-        seed=seed,
-        device=device,
-        network=NetworkConfig(height, width),
-        recipe=Recipe(input_height=height, input_width=width),
-    )
-    config = ablation.AblateConfig(
-        base=base,
-        axes=axes.split(","),
-        only=only or (),
-        sizes=[size_of(each) for each in sizes.split(",")],
-        folds=folds,
-        test_fold=test_fold,
-    )
-    ticker = Ticker()
-    try:
-        results = ablation.ablate(
-            cohort, out, config, tell=ticker, begin=_say, progress=ticker.train
+    with settings_told():
+        base = TrainConfig(
+            epochs=epochs,
+            batch=batch,
+            peak_lr=peak_lr,
+            seed=seed,
+            device=device,
+            workers=drawing(device) if workers is None else workers,
+            network=NetworkConfig(height, width),
+            recipe=Recipe(input_height=height, input_width=width),
         )
-    except ValueError as error:
-        fail(str(error), 2)
+        config = ablation.AblateConfig(
+            base=base,
+            axes=axes.split(","),
+            only=only or (),
+            sizes=[size_of(each) for each in sizes.split(",")],
+            folds=folds,
+            test_fold=test_fold,
+        )
+    ticker = Ticker()
+    results = ablation.ablate(cohort, out, config, tell=ticker, begin=_say, progress=ticker.train)
     _show_ablation(results)
     typer.echo(f"report: {out / 'ablation.html'}")
 

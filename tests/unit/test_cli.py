@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from contextlib import closing
@@ -292,7 +293,7 @@ def test_what_train_is_told_wrongly_is_said_in_one_sentence(tmp_path: Path):
 
 
 def test_explain_goes_on_past_a_file_that_cannot_be_read(tmp_path: Path):
-    """Two files of one name are told apart; the third is said to be none, with exit status 1."""
+    """Two files of one name are told apart; another is said to be none, with exit status 1."""
     pytest.importorskip("torch")
     pytest.importorskip("torchvision")
     from support.bundles import tiny_bundle
@@ -302,11 +303,15 @@ def test_explain_goes_on_past_a_file_that_cannot_be_read(tmp_path: Path):
 
     for folder, seed in (("one", 1), ("two", 2)):
         (tmp_path / folder).mkdir()
-        (tmp_path / folder / "ecg.png").write_bytes(png(page(simulate("normal", seed))))
-    files = [str(tmp_path / folder / "ecg.png") for folder in ("one", "two", "absent")]
+        (tmp_path / folder / "doe-jane.png").write_bytes(png(page(simulate("normal", seed))))
+    files = [str(tmp_path / folder / "doe-jane.png") for folder in ("one", "absent", "two")]
     out = tmp_path / "out"
     line = ["explain", "--bundle", str(tiny_bundle()), "--out", str(out), *files]
     result = CliRunner().invoke(make_app(), line, catch_exceptions=False)
     assert result.exit_code == 1
     assert "not explained: No such file" in result.output
-    assert {path.name for path in out.iterdir()} == {"ecg", "ecg-2", "explain.html"}
+    assert {path.name for path in out.iterdir()} == {"ecg-1", "ecg-3", "explain.html"}
+    text = (out / "explain.html").read_text()
+    assert "<h2>ecg-3: score" in text
+    assert "doe-jane" not in text
+    assert re.search(r"ecg-3 .*two/doe-jane\.png", result.output.replace("\n", " "))
