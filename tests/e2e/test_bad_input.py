@@ -118,6 +118,13 @@ def dead_line(data: Dataset) -> None:
     group.WaveformData = bytes(len(group.WaveformData))
 
 
+def exchanged_leads(data: Dataset) -> None:
+    """I and II under each other's names."""
+    group = data.WaveformSequence[0]
+    digits = np.frombuffer(group.WaveformData, "<i2").reshape(-1, 12)
+    group.WaveformData = digits[:, [1, 0, *range(2, 12)]].tobytes()
+
+
 def two_seconds(person: Patient) -> DicomFile:
     return objects.waveform_file(simulate("normal", seed=1, seconds=2), taken(person))
 
@@ -179,6 +186,7 @@ UNSCORABLE: dict[str, tuple[Callable[[Patient], DicomFile], set[str]]] = {
     "two seconds": (two_seconds, {"too-short"}),
     "one lead": (waveform(one_lead), {"too-few-leads"}),
     "leads without signal": (waveform(dead_line), {"flat-line"}),
+    "leads under other names": (waveform(exchanged_leads), {"contradictory-leads"}),
     "chest X-ray": (picture(chest(), "DX"), {"not-an-ecg"}),
     "chest X-ray that calls itself other": (picture(chest()), NO_ECG),
     "blank page": (picture(BLANK), {"blank"}),
