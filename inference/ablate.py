@@ -34,7 +34,7 @@ from inference.develop import (
 from inference.evaluate import EvaluateConfig, Metric, bootstrapped
 from inference.outcomes import Outcomes
 from inference.runtime import load
-from inference.train import Report, TrainConfig
+from inference.train import Report, TrainConfig, check_start
 
 BASE = "base"
 _METRICS: dict[str, Metric] = {
@@ -64,6 +64,20 @@ class AblateConfig:
     folds: int = 5
     test_fold: int = 0
     draws: int = 1000
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be compared, before anything is read."""
+        grid(self)
+        self.use()
+        self.report()
+
+    def use(self) -> DevelopConfig:
+        """Give how the cohort is used."""
+        return DevelopConfig(self.folds, self.test_fold, int8=False)
+
+    def report(self) -> EvaluateConfig:
+        """Give what the comparison reports."""
+        return EvaluateConfig(draws=self.draws)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +133,10 @@ def ablate(
         progress: told of the training.
 
     Raises:
-        ValueError: an unknown axis or variant.
-        CohortError: as `inference.develop.develop`.
+        CohortError, RuntimeMissing: as `inference.develop.develop`.
     """
-    cells = grid(config)
-    use = DevelopConfig(config.folds, config.test_fold, int8=False)
+    cells, use = grid(config), config.use()
+    check_start(config.base)
     parts = read_parts(table, use, tell)
     rows: list[dict[str, Any]] = []
     base: Outcomes | None = None
@@ -159,7 +172,7 @@ def _scored(bundle: Bundle, parts: Parts) -> Outcomes:
 
 
 def _row(cell: Variant, outcomes: Outcomes, base: Outcomes, config: AblateConfig) -> dict[str, Any]:
-    use = EvaluateConfig(draws=config.draws)
+    use = config.report()
     both = replace(outcomes, scores=np.stack((outcomes.scores, base.scores), 1))  # (n, 2)
     moved = {name: _difference(metric) for name, metric in _METRICS.items()}
     return {

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,14 @@ from inference import embedding, guard
 from inference.bundle import GOLDEN, INT8, WEIGHTS, Bundle, open_bundle, write_card
 from inference.embedding import Embedding
 from inference.forms import F32, Waveform
-from inference.metrics import auroc, best_f1_threshold
+from inference.metrics import auroc
 from inference.network import NetworkConfig
 from inference.preprocess import Recipe, preprocess
 from inference.render import panel
 from inference.runtime import F64, Outputs, Runtime, probability
 from inference.runtime.eager import TorchRuntime
 from inference.runtime.vino import VinoRuntime, has_bf16
+from inference.thresholds import ThresholdRule
 from inference.tracings import cut
 
 GOLDEN_RATE_HZ = 250.0
@@ -49,6 +50,7 @@ class Material:
             `validation` they set the bound on the embedding distance.
         golden: (k, 12, 2500) mV at 250 Hz, simulated.
         facts: the card's other tables: name, version, endpoint, data, training and so on.
+        rule: chooses the threshold on the validation ECGs.
     """
 
     weights: Path
@@ -60,6 +62,7 @@ class Material:
     labels: np.ndarray[Any, Any]
     golden: F32
     facts: Mapping[str, Any]
+    rule: ThresholdRule = field(default_factory=ThresholdRule)
 
 
 def build_bundle(material: Material, out: Path, *, int8: bool = True) -> Bundle:
@@ -74,7 +77,8 @@ def build_bundle(material: Material, out: Path, *, int8: bool = True) -> Bundle:
     reference = torch.outputs(material.validation[:, None])
     card = dict(draft.card) | {
         "golden": {"logits": [float(v) for v in torch.logits(_golden_inputs(draft))]},
-        "threshold": best_f1_threshold(material.labels, probability(reference.logits, draft)),
+        "threshold": material.rule.choose(material.labels, probability(reference.logits, draft)),
+        "threshold_rule": material.rule.document() | {"ecgs": "the validation ECGs"},
         "guard": _guard(material, torch, reference, partial),
     }
     write_card(partial, card)

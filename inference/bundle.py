@@ -220,6 +220,18 @@ def sign(path: Path, private_key: bytes) -> None:
     (path / SIGNATURE).write_bytes(key.sign((path / CARD).read_bytes()))
 
 
+def check_name(name: str, version: str) -> str:
+    """Give the folder that a bundle of this name and version is installed as.
+
+    Raises:
+        BundleError: it cannot be a folder's name.
+    """
+    folder = f"{name}-{version}"
+    if not name or not version or folder != Path(folder).name or folder.startswith("."):
+        raise BundleError(f"not usable as a folder's name: {folder!r}")
+    return folder
+
+
 def install(source: Path, bundles_dir: Path, *, trusted: bytes | None = None) -> Bundle:
     """Copy a verified bundle into a site's directory under its card's name and version.
 
@@ -229,9 +241,7 @@ def install(source: Path, bundles_dir: Path, *, trusted: bytes | None = None) ->
         BundleError: it does not verify, or another bundle of that name is there already.
     """
     bundle = open_bundle(source, trusted=trusted)
-    folder = f"{bundle.name}-{bundle.version}"
-    if folder != Path(folder).name:
-        raise BundleError(f"not usable as a folder's name: {folder!r}")
+    folder = check_name(bundle.name, bundle.version)
     target = bundles_dir / folder
     if target.exists():
         there = open_bundle(target, trusted=trusted)

@@ -10,7 +10,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy as np
 from inference import augment, processes
 from inference.augment import AugmentConfig
 from inference.build import Material, build_bundle
-from inference.bundle import Bundle
+from inference.bundle import Bundle, check_name
 from inference.cohort import (
     Case,
     Tell,
@@ -46,7 +46,8 @@ from inference.reference import golden
 from inference.runtime import load, probability
 from inference.score import Scorer
 from inference.sources import CohortSource, load_sources
-from inference.train import Plan, Report, Run, TrainConfig
+from inference.thresholds import ThresholdRule
+from inference.train import Plan, Report, Run, TrainConfig, check_start
 
 NAMES = ("train", "val", "test")
 
@@ -62,6 +63,7 @@ class DevelopConfig:
         endpoint: what a label of 1 means, in words.
         int8: also quantise.
         prevalence, ecgs_per_day: of the hospital, for the report.
+        rule: chooses the threshold, on the fold that validates.
     """
 
     folds: int = 5
@@ -72,6 +74,19 @@ class DevelopConfig:
     int8: bool = True
     prevalence: float = PREVALENCE
     ecgs_per_day: float = ECGS_PER_DAY
+    rule: ThresholdRule = field(default_factory=ThresholdRule)
+
+    def __post_init__(self) -> None:
+        """Refuse folds, a hospital or a name that cannot be, before anything is trained."""
+        if self.folds < 3 or self.test_fold < 0:
+            raise ValueError("at least three folds are needed: to train, to validate, to test")
+        check_name(self.name, self.version)
+        self.report()
+
+    def report(self) -> EvaluateConfig:
+        """Give what the internal validation reports."""
+        title = f"{self.name}: internal validation"
+        return EvaluateConfig(self.prevalence, self.ecgs_per_day, title=title)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,8 +124,11 @@ def develop(
     nothing.
 
     Raises:
-        CohortError: the table cannot be used, its folds leak, or `out` holds another run.
+        CohortError: the table cannot be used, its folds leak, or `out` holds another run; or the
+            weights to start from are none.
+        RuntimeMissing: there is no such device.
     """
+    check_start(train)
     parts = read_parts(table, config, tell)
     train_on(parts, out, train, report)
     if processes.rank():
@@ -120,10 +138,7 @@ def develop(
     tell("building the bundle", 1, 1)
     outcomes = score_sources(bundle, parts.sources["test"], tell)
     outcomes = with_refused(outcomes, parts.refused["test"])
-    told = EvaluateConfig(
-        config.prevalence, config.ecgs_per_day, title=f"{bundle.name}: internal validation"
-    )
-    results = summarise(outcomes, bundle, told) | {"runtime": "openvino-fp32"}
+    results = summarise(outcomes, bundle, config.report()) | {"runtime": "openvino-fp32"}
     write(results, with_pictures(outcomes, bundle.threshold), out / "report")
     return results
 
@@ -277,6 +292,7 @@ def _material(parts: Parts, train: TrainConfig, config: DevelopConfig, out: Path
         pages=inputs_of(sources["val"], train, augment.PAGES),
         labels=np.array([source.label for source in sources["val"]]),
         golden=golden.waveforms(),
+        rule=config.rule,
         facts={
             "name": config.name,
             "version": config.version,

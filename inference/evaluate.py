@@ -40,7 +40,7 @@ class EvaluateConfig:
     Attributes:
         prevalence: the real prevalence at which PPV and alerts per day are given.
         ecgs_per_day: for alerts per day.
-        draws: of the bootstrap, by patient.
+        draws: of the bootstrap, by patient; at least `metrics.LEAST_DRAWS`.
         seed: of the bootstrap.
         title: of the report.
     """
@@ -50,6 +50,14 @@ class EvaluateConfig:
     draws: int = 1000
     seed: int = 0
     title: str = "Validation"
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no report can be made with."""
+        metrics.check_prevalence(self.prevalence)
+        if not 0 < self.ecgs_per_day < math.inf:
+            raise ValueError(f"ECGs a day must be above 0, not {self.ecgs_per_day:g}")
+        if self.draws < metrics.LEAST_DRAWS:
+            raise ValueError(f"an interval needs {metrics.LEAST_DRAWS} draws, not {self.draws}")
 
 
 def summarise(outcomes: Outcomes, bundle: Bundle, config: EvaluateConfig) -> dict[str, Any]:
@@ -73,6 +81,8 @@ def summarise(outcomes: Outcomes, bundle: Bundle, config: EvaluateConfig) -> dic
                 "endpoint": bundle.card.get("endpoint", {}),
                 "validation": bundle.card["validation"],
                 "threshold": threshold,
+                "threshold_rule": bundle.card.get("threshold_rule", {}),
+                "calibration": bundle.card.get("calibration", {}),
                 "data": bundle.card.get("data", {}),
             },
             "cohort": {

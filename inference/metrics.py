@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Interval = tuple[float, float, float]
 """Estimate, lower and upper 95 % bound."""
+LEAST_DRAWS = 20
+"""Draws of the bootstrap below which there is no interval."""
 
 
 def auroc(labels: Array, scores: Array) -> float:
@@ -94,12 +96,16 @@ def f1(labels: Array, scores: Array, threshold: float) -> float:
     return at_threshold(labels, scores, threshold)["f1"]
 
 
-def best_f1_threshold(labels: Array, scores: Array) -> float:
-    """Give the threshold of the highest F1, midway to the next lower score; 0.5 for one class."""
+def best_f1_threshold(labels: Array, scores: Array, odds: float = 1.0) -> float:
+    """Give the threshold of the highest F1, midway to the next lower score; 0.5 for one class.
+
+    `odds` are the outcome's odds where F1 is to be highest over those among these ECGs.
+    """
     precision, recall, thresholds = precision_recall(labels, scores)
     if precision.size == 0 or (labels == 1).all():
         return 0.5
-    values = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+    there = odds * precision / (odds * precision + 1 - precision)  # precision, by Bayes' rule
+    values = 2 * there * recall / np.maximum(there + recall, 1e-12)
     best = int(values.argmax())
     below = thresholds[best + 1] if best + 1 < thresholds.size else 0.0
     return float(np.clip((thresholds[best] + below) / 2, 1e-6, 1 - 1e-6))
@@ -120,6 +126,16 @@ def threshold_for_costs(labels: Array, scores: Array, miss: float, false_alarm: 
     ]
     best = float(candidates[int(np.argmin(costs))])
     return min(best, 1 - 1e-6)
+
+
+def check_prevalence(prevalence: float) -> None:
+    """Refuse what is no share of ECGs with the outcome.
+
+    Raises:
+        ValueError: it is not above 0 and below 1.
+    """
+    if not 0 < prevalence < 1:
+        raise ValueError(f"a prevalence lies above 0 and below 1, not at {prevalence:g}")
 
 
 def at_prevalence(sensitivity: float, specificity: float, prevalence: float) -> dict[str, float]:
@@ -216,7 +232,7 @@ def bootstrap(
 
 def _interval(estimate: float, draws: list[float]) -> Interval:
     known = np.array([d for d in draws if not np.isnan(d)])
-    if known.size < 20:
+    if known.size < LEAST_DRAWS:
         return estimate, float("nan"), float("nan")
     low, high = np.quantile(known, (0.025, 0.975))
     return estimate, float(low), float(high)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models import resnet50
@@ -98,9 +99,12 @@ def load_pretrained(network: SaResNet50, path: Path) -> list[str]:
     A three-channel stem is summed over its channels; heads of another size are left fresh.
 
     Raises:
-        CohortError: nothing in the file fits this network.
+        CohortError: the file is no safetensors file, or nothing in it fits this network.
     """
-    given = load_file(path)
+    try:
+        given = load_file(path)
+    except SafetensorError as error:
+        raise CohortError(f"{path.name} is no safetensors file") from error
     stem = given.get("conv1.weight")
     if stem is not None and stem.shape[1] != 1:
         given["conv1.weight"] = stem.sum(1, keepdim=True)

@@ -56,6 +56,8 @@ def device(name: str) -> torch.device:
     """
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise RuntimeMissing("--device cuda: this torch sees no CUDA card; use --device cpu")
+    if name.startswith("cuda:") and int(name[5:]) >= torch.cuda.device_count():
+        raise RuntimeMissing(f"--device {name}: there are {torch.cuda.device_count()} CUDA cards")
     if name == "cuda" and together():
         name = f"cuda:{os.environ['LOCAL_RANK']}"
     return torch.device(name)

@@ -50,6 +50,11 @@ NAMES = {
     "npv": "NPV (of this cohort)",
 }
 _GROUPS = {"sex": "sex", "age_band": "age, years", "site": "site", "source": "source"}
+_RULES = {
+    "f1": "the highest F1",
+    "sensitivity": "a sensitivity of at least {sensitivity:g}",
+    "cost": "the lowest cost, {miss:g} a missed case and {false_alarm:g} a false alarm",
+}
 _REASONS = {
     "too-few-leads": "too few leads to be seen",
     "out-of-domain": "refused by the guard: unlike the ECGs that the model was trained on",
@@ -115,7 +120,27 @@ def _model(results: Mapping[str, Any]) -> str:
         f"Outcome: <b>{escape(endpoint.get('name', ''))}</b> "
         f"({escape(endpoint.get('meaning', ''))}).</p>"
         f'<p class="warn"><b>{escape(validation["status"] + by)}.</b> '
-        f"{escape(endpoint.get('caution', ''))} {escape(validation.get('note', ''))}</p>"
+        f"{escape(endpoint.get('caution', ''))} {escape(validation.get('note', ''))}<br>"
+        f"{escape(_meaning(model['calibration']))}</p>"
+    )
+
+
+def _meaning(calibration: Mapping[str, Any]) -> str:
+    """Say of what the score is a probability."""
+    if not calibration:
+        return "The score is not a calibrated probability until the model is recalibrated on site."
+    ecgs, positive = calibration["ecgs"], calibration["positive"]
+    fitted = f"Recalibrated on {ecgs} ECGs, {positive} of them with the outcome."
+    return str(calibration.get("note", fitted))
+
+
+def _output(model: Mapping[str, Any]) -> str:
+    """Say what the score is and how its threshold was chosen (TRIPOD+AI, item 15)."""
+    rule = model["threshold_rule"]
+    chosen = f"{rule['ecgs']} for {_RULES[rule['rule']].format(**rule)}" if rule else ""
+    return (
+        f"a score from 0 to 1; threshold {model['threshold']:.3f}, chosen on "
+        f"{chosen or 'validation data only'}. {_meaning(model['calibration'])}"
     )
 
 
@@ -192,7 +217,19 @@ def _headline(results: Mapping[str, Any]) -> str:
     return (
         "<h2>Results</h2>"
         + table(("", f"estimate (95 % interval, {draws} bootstrap draws by patient)"), rows)
+        + _elsewhere(results)
         + _matrix(results["confusion"])
+    )
+
+
+def _elsewhere(results: Mapping[str, Any]) -> str:
+    """Warn that the probabilities are meant for another prevalence than the cohort's."""
+    meant, here = results["model"]["calibration"].get("prevalence"), results["cohort"]["prevalence"]
+    if meant is None or 0.8 < meant / here < 1.25:
+        return ""
+    return (
+        f'<p class="note">Probabilities are made for a prevalence of {meant:.2%}; calibration and '
+        f"Brier score are of this cohort, with {here:.1%}, and show that difference too.</p>"
     )
 
 
@@ -354,7 +391,7 @@ def _tripod(results: Mapping[str, Any]) -> str:
         ("12e Performance measures", f"95 % intervals, {draws} bootstrap draws by patient"),
         ("13 Class imbalance", f"{cohort['prevalence']:.1%} here; restated at a real prevalence"),
         ("14 Fairness", "the subgroup table" if results["subgroups"] else "no subgroup is named"),
-        ("15 Model output", "probability, 0 to 1; threshold chosen on validation data only"),
+        ("15 Model output", _output(model)),
         ("16 Training versus evaluation", results["title"]),
         ("20a Participants", "the cohort table"),
         ("22 Model specification", f"bundle {model['bundle']}, with its card"),

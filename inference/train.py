@@ -14,7 +14,9 @@ Batch norm's statistics are then of each process's own share.
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -39,6 +41,11 @@ from inference.metrics import auroc
 from inference.network import NetworkConfig, SaResNet50, build, load_pretrained
 from inference.preprocess import Recipe
 
+_NOT_NEGATIVE = (
+    *("warmup", "weight_decay", "ema", "endpoint_weight", "class_weight", "measure_weight"),
+    *("seed", "workers", "threads"),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
@@ -53,8 +60,9 @@ class TrainConfig:
         endpoint_weight: of the endpoint's loss; BRLoss shrinks as the error rates fall.
         class_weight, measure_weight: of the auxiliary losses; the head is dropped at export.
         seed: of weights, order and augmentation.
-        workers: data-loading processes. threads: of torch; 0 leaves it alone.
-        bf16: autocast to bfloat16. device: `cpu` or `cuda`.
+        workers: data-loading processes (`drawing`); 0 draws in this one. threads: of torch; 0
+            leaves it alone.
+        bf16: autocast to bfloat16. device: `cpu`, `cuda` or `cuda:NUMBER`.
         checkpoint_minutes: between checkpoints inside an epoch. There is also one at the end of
             each epoch (of those that end within half a minute, one of several), at the end of the
             run, and when it is interrupted by Ctrl-C.
@@ -82,6 +90,22 @@ class TrainConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     recipe: Recipe = field(default_factory=Recipe)
+
+    def __post_init__(self) -> None:
+        """Refuse settings that nothing can be trained with."""
+        for name in ("epochs", "batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("peak_lr", "clip", "checkpoint_minutes"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be above 0, not {getattr(self, name):g}")
+        for name in _NOT_NEGATIVE:
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must not be negative, not {getattr(self, name):g}")
+        if not (self.warmup < 1 and self.ema < 1):
+            raise ValueError("warmup and ema are shares below 1")
+        if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
+            raise ValueError(f"device is cpu, cuda or cuda:NUMBER, not {self.device!r}")
 
     def document(self) -> dict[str, Any]:
         """Give every field as plain values."""
@@ -448,6 +472,30 @@ def _groups(network: nn.Module, decay: float) -> list[dict[str, Any]]:
     return [{"params": wide, "weight_decay": decay}, {"params": thin, "weight_decay": 0.0}]
 
 
+def check_start(config: TrainConfig) -> None:
+    """Refuse what a run cannot begin with, before a cohort is read.
+
+    Raises:
+        RuntimeMissing: there is no such device.
+        CohortError: the weights to start from are none.
+    """
+    processes.device(config.device)
+    if config.pretrained:
+        load_pretrained(build(config.network), Path(config.pretrained))
+
+
 def cores() -> int:
     """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0))
+
+
+def drawing(device: str) -> int:
+    """Give the number of processes that draw, of one process that trains.
+
+    On the CPU the network needs the cores: one. A card outruns a core tenfold: all of this
+    process's share of them but one.
+    """
+    if device == "cpu":
+        return 1
+    sharing = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # set by torchrun
+    return max(1, cores() // sharing - 1)

@@ -7,23 +7,54 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli.options import MODEL, Config, fail, settings_of, show, table
+from gateway.cli.options import (
+    MODEL,
+    Config,
+    check_folder,
+    fail,
+    settings_of,
+    settings_told,
+    show,
+    table,
+)
 from gateway.cli.progress import Ticker
 
 if TYPE_CHECKING:
     from inference.score import Scorer
+    from inference.thresholds import ThresholdRule
 
 Cohort = Annotated[
     Path,
     typer.Option(
-        "--cohort", help="CSV: path, label, patient, and optionally fold, site, sex, age, time."
+        "--cohort",
+        help="CSV: path, label, patient, and optionally fold, site, sex, age, time (ISO 8601).",
     ),
 ]
 Out = Annotated[Path, typer.Option("--out", help="Directory to write to.")]
-Prevalence = Annotated[float, typer.Option(help="Of the outcome in your hospital, 0 to 1.")]
-Daily = Annotated[float, typer.Option(help="ECGs a day in your hospital, for alerts a day.")]
-Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Prevalence = Annotated[
+    float, typer.Option(min=0, max=1, help="Of the outcome in your hospital, 0 to 1.")
+]
+Daily = Annotated[float, typer.Option(min=0, help="ECGs a day in your hospital, for alerts a day.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:NUMBER.")]
 Named = Annotated[str, typer.Option("--bundle", help="A bundle's name, or its directory.")]
+Epochs = Annotated[int, typer.Option(min=1, help="Passes over the training ECGs.")]
+Batch = Annotated[int, typer.Option(min=1, help="ECGs per step.")]
+PeakRate = Annotated[float, typer.Option(min=0, help="Peak learning rate.")]
+Seed = Annotated[int, typer.Option(min=0, help="Same seed, same run.")]
+Folds = Annotated[int, typer.Option(min=3, help="Folds dealt by patient.")]
+TestFold = Annotated[int, typer.Option(min=0, help="The fold that tests.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        help="Processes that draw the ECGs. Default: 1 on the CPU, all cores but one on a card.",
+        show_default=False,
+    ),
+]
+Rule = Annotated[str, typer.Option(help="How the threshold is chosen: f1, sensitivity or cost.")]
+Sensitivity = Annotated[float, typer.Option(min=0, max=1, help="Wanted, for that rule.")]
+Miss = Annotated[float, typer.Option(min=0, help="Cost of a missed case.")]
+FalseAlarm = Annotated[float, typer.Option(min=0, help="Cost of a false alarm.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -35,23 +66,27 @@ def register(app: typer.Typer) -> None:
 def train(
     cohort: Cohort,
     out: Out,
-    epochs: Annotated[int, typer.Option(help="Passes over the training ECGs.")] = 12,
-    batch: Annotated[int, typer.Option(help="ECGs per step.")] = 16,
-    peak_lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 5e-4,
+    epochs: Epochs = 12,
+    batch: Batch = 16,
+    peak_lr: PeakRate = 5e-4,
     loss: Annotated[str, typer.Option(help="brloss, brloss-positive, bce, ...")] = "brloss",
     sa: Annotated[str, typer.Option(help="Layers followed by attention, or `none`.")] = "1,2,3",
     gate: Annotated[str, typer.Option(help="multiply or residual.")] = "multiply",
     size: Annotated[str, typer.Option(help="Input, HEIGHTxWIDTH in pixels.")] = "128x256",
-    folds: Annotated[int, typer.Option(help="Folds dealt by patient.")] = 5,
-    test_fold: Annotated[int, typer.Option(help="The fold that tests.")] = 0,
+    folds: Folds = 5,
+    test_fold: TestFold = 0,
     name: Annotated[str, typer.Option(help="The bundle's name.")] = "site",
     version: Annotated[str, typer.Option(help="The bundle's version.")] = "1",
     endpoint: Annotated[str, typer.Option(help="What label 1 means.")] = "the cohort's label",
     pretrained: Annotated[str, typer.Option(help="Local safetensors to start from.")] = "",
-    seed: Annotated[int, typer.Option(help="Same seed, same run.")] = 1,
+    seed: Seed = 1,
     device: Device = "cpu",
-    workers: Annotated[int, typer.Option(help="Processes that draw the ECGs.")] = 1,
+    workers: Workers = None,
     int8: Annotated[bool, typer.Option(help="Also make the int8 model.")] = True,
+    rule: Rule = "f1",
+    sensitivity: Sensitivity = 0.9,
+    miss: Miss = 10.0,
+    false_alarm: FalseAlarm = 1.0,
     prevalence: Prevalence = 0.002,
     ecgs_per_day: Daily = 150.0,
 ) -> None:
@@ -64,29 +99,36 @@ def train(
     from inference.network import NetworkConfig
     from inference.preprocess import Recipe
     from inference.processes import joined, rank
-    from inference.train import TrainConfig
+    from inference.train import TrainConfig, drawing
 
+    check_folder(out)
     height, width = size_of(size)
     if pretrained and not Path(pretrained).is_file():
         fail(f"--pretrained {pretrained}: no such file", 2)
-    try:
+    with settings_told():
         config = TrainConfig(
             epochs=epochs,
             batch=batch,
             peak_lr=peak_lr,
             seed=seed,
             device=device,
-            workers=workers,
+            workers=drawing(device) if workers is None else workers,
             pretrained=pretrained,
             loss=LossConfig(loss),  # type: ignore[arg-type]
             network=NetworkConfig(height, width, _layers(sa), gate),  # type: ignore[arg-type]
             recipe=Recipe(input_height=height, input_width=width),
         )
-    except ValueError as error:
-        fail(str(error), 2)
-    use = develop.DevelopConfig(
-        folds, test_fold, name, version, endpoint, int8, prevalence, ecgs_per_day
-    )
+        use = develop.DevelopConfig(
+            folds,
+            test_fold,
+            name,
+            version,
+            endpoint,
+            int8,
+            prevalence,
+            ecgs_per_day,
+            rule_of(rule, sensitivity, miss, false_alarm),
+        )
     with joined(device):
         ticker = Ticker()
         quiet = (lambda *_: None) if rank() else ticker
@@ -104,7 +146,7 @@ def evaluate(
     config: Config = None,
     prevalence: Prevalence = 0.002,
     ecgs_per_day: Daily = 150.0,
-    draws: Annotated[int, typer.Option(help="Bootstrap draws, by patient.")] = 1000,
+    draws: Annotated[int, typer.Option(min=20, help="Bootstrap draws, by patient.")] = 1000,
     internal: Annotated[
         Path | None, typer.Option(help="results.json of the internal validation, for the drop.")
     ] = None,
@@ -113,7 +155,9 @@ def evaluate(
     """Validate a bundle on a cohort: results.json, scores.csv and a self-contained report.html."""
     from inference import evaluate as evaluation
 
-    use = evaluation.EvaluateConfig(prevalence, ecgs_per_day, draws, title=title)
+    check_folder(out)
+    with settings_told():
+        use = evaluation.EvaluateConfig(prevalence, ecgs_per_day, draws, title=title)
     results = evaluation.evaluate(
         scorer_of(config, bundle), cohort, out, use, internal=internal, tell=Ticker()
     )
@@ -126,10 +170,20 @@ def recalibrate(
     out: Out,
     bundle: Named = "reference",
     config: Config = None,
-    rule: Annotated[str, typer.Option(help="f1, sensitivity or cost.")] = "f1",
-    sensitivity: Annotated[float, typer.Option(help="Wanted, for that rule.")] = 0.9,
-    miss: Annotated[float, typer.Option(help="Cost of a missed case.")] = 10.0,
-    false_alarm: Annotated[float, typer.Option(help="Cost of a false alarm.")] = 1.0,
+    rule: Rule = "f1",
+    sensitivity: Sensitivity = 0.9,
+    miss: Miss = 10.0,
+    false_alarm: FalseAlarm = 1.0,
+    prevalence: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Of the outcome in your hospital. Without it, probabilities and threshold hold "
+            "only at the cohort's.",
+            show_default=False,
+        ),
+    ] = None,
     version: Annotated[str, typer.Option(help="Of the new bundle.")] = "",
     validated_by: Annotated[
         str, typer.Option(help="Who vouches that it is validated at this site.")
@@ -141,27 +195,32 @@ def recalibrate(
     from inference.recalibrate import RecalibrateConfig
     from inference.recalibrate import recalibrate as fit
 
-    if rule not in ("f1", "sensitivity", "cost"):
-        fail(f"--rule is f1, sensitivity or cost, not {rule}", 2)
     if out.exists():
         fail(f"{out} exists already", 2)
+    check_folder(out)
+    with settings_told():
+        choice = rule_of(rule, sensitivity, miss, false_alarm)
+        use = RecalibrateConfig(choice, prevalence, version, validated_by)
     cases = with_digests(read_cohort(cohort))
     check_duplicates(cases)
     scorer = scorer_of(config, bundle)
-    use = RecalibrateConfig(
-        rule,  # type: ignore[arg-type]
-        sensitivity,
-        miss,
-        false_alarm,
-        version,
-        validated_by,
-    )
     made = fit(scorer.bundle, score_cohort(scorer, cases, Ticker()), out, use)
     line = made.card["calibration"]
     typer.echo(
         f"{out}: {made.name} {made.version}, slope {line['slope']:.3f}, "
-        f"intercept {line['intercept']:.3f}, threshold {made.threshold:.4f}"
+        f"intercept {line['intercept']:.3f}, threshold {made.threshold:.4f}\n{line['note']}"
     )
+
+
+def rule_of(rule: str, sensitivity: float, miss: float, false_alarm: float) -> ThresholdRule:
+    """Make the rule that chooses a threshold.
+
+    Raises:
+        ValueError: there is no such rule, or nothing can be chosen by its numbers.
+    """
+    from inference.thresholds import ThresholdRule
+
+    return ThresholdRule(rule, sensitivity, miss, false_alarm)  # type: ignore[arg-type]
 
 
 def needs_train_extra(module: str) -> Any:
@@ -228,3 +287,7 @@ def _show_metrics(results: dict[str, Any]) -> None:
     reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(refused.items()))
     rows.add_row("not scored", reasons)
     show(rows)
+    said = results["confusion"]
+    for names, what in ((("tp", "fp"), "never"), (("tn", "fn"), "always")):
+        if not any(said[name] for name in names):
+            typer.echo(f"! at its threshold the model would {what} alert on this cohort")

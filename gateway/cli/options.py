@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import getpass
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -65,6 +68,34 @@ def fail(message: str, status: int = 1) -> NoReturn:
     """
     typer.echo(f"ecg-gateway: {message}", err=True)
     raise typer.Exit(status)
+
+
+@contextmanager
+def settings_told() -> Iterator[None]:
+    """Say in a sentence what is wrong with the settings that are put together inside.
+
+    Raises:
+        typer.Exit: they cannot be used.
+    """
+    from inference.errors import BundleError
+
+    try:
+        yield
+    except (ValueError, BundleError) as error:
+        fail(str(error), 2)
+
+
+def check_folder(out: Path) -> None:
+    """Refuse a directory that cannot be written to, before any work is done.
+
+    Raises:
+        typer.Exit: it is a file, or nothing may be written there.
+    """
+    there = next(path for path in (out, *out.absolute().parents) if path.exists())
+    if not there.is_dir():
+        fail(f"--out {out}: {there} is a file", 2)
+    if not os.access(there, os.W_OK | os.X_OK):
+        fail(f"--out {out}: {there} cannot be written to", 2)
 
 
 def who() -> str:

@@ -23,7 +23,7 @@ from inference.augment import NONE, AugmentConfig  # noqa: E402
 from inference.bundle import open_bundle  # noqa: E402
 from inference.cohort import Case  # noqa: E402
 from inference.develop import DevelopConfig, assign, develop  # noqa: E402
-from inference.errors import CohortError  # noqa: E402
+from inference.errors import BundleError, CohortError, RuntimeMissing  # noqa: E402
 from inference.evaluate import EvaluateConfig, evaluate  # noqa: E402
 from inference.examples import Examples  # noqa: E402
 from inference.loss import LossConfig  # noqa: E402
@@ -31,7 +31,8 @@ from inference.recalibrate import RecalibrateConfig, recalibrate  # noqa: E402
 from inference.render import page  # noqa: E402
 from inference.score import Scorer  # noqa: E402
 from inference.simulate import simulate  # noqa: E402
-from inference.train import Order, Plan, Run  # noqa: E402
+from inference.thresholds import ThresholdRule  # noqa: E402
+from inference.train import Order, Plan, Run, drawing  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +187,52 @@ def test_a_batch_that_cannot_be_shared_is_refused(plan, tmp_path, monkeypatch):
         Run(SMALL, plan, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"batch": 0}, "batch must be at least 1"),
+        ({"peak_lr": -1.0}, "peak_lr must be above 0"),
+        ({"peak_lr": float("nan")}, "peak_lr must be above 0"),
+        ({"workers": -1}, "workers must not be negative"),
+        ({"ema": 1.0}, "shares below 1"),
+        ({"device": "tpu"}, "device is cpu"),
+    ],
+)
+def test_settings_that_train_nothing_are_refused(wrong, said):
+    """Each in a sentence that names the setting."""
+    with pytest.raises(ValueError, match=said):
+        replace(SMALL, **wrong)
+
+
+def test_what_cannot_begin_is_said_before_the_cohort_is_read(tmp_path, monkeypatch):
+    """A card that is not there, and a start that is no weights: the table need not even exist."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(RuntimeMissing, match="no CUDA card"):
+        develop(tmp_path / "none.csv", tmp_path, replace(SMALL, device="cuda"), DevelopConfig())
+    (tmp_path / "odd.safetensors").write_text("weights?")
+    odd = replace(SMALL, pretrained=str(tmp_path / "odd.safetensors"))
+    with pytest.raises(CohortError, match=r"odd\.safetensors is no safetensors file"):
+        develop(tmp_path / "none.csv", tmp_path, odd, DevelopConfig())
+
+
+def test_a_card_is_drawn_for_by_all_cores_but_one(monkeypatch):
+    """Shared by the processes that torchrun started; on the CPU the network needs the cores."""
+    monkeypatch.setattr("inference.train.cores", lambda: 16)
+    assert [drawing("cpu"), drawing("cuda"), drawing("cuda:1")] == [1, 15, 15]
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert drawing("cuda") == 3
+    monkeypatch.setattr("inference.train.cores", lambda: 2)
+    assert drawing("cuda") == 1
+
+
+@pytest.mark.parametrize("wrong", [{"folds": 2}, {"name": "../x"}, {"version": ""}])
+def test_a_use_of_the_cohort_that_cannot_be_is_refused(wrong):
+    """Before hours of training, not by `bundle install` after them."""
+    with pytest.raises((ValueError, BundleError), match=r"three folds|folder's name"):
+        DevelopConfig(**wrong)
+
+
 def test_fewer_ecgs_than_a_batch_are_refused(tmp_path):
     """Nothing could be trained."""
     with pytest.raises(CohortError, match="batch"):
@@ -251,7 +298,8 @@ def test_variants_are_compared_with_the_base_and_trained_once(tmp_path):
 def test_from_a_folder_of_ecgs_to_a_recalibrated_bundle(tmp_path):
     """Train, build, report; validate the bundle on a table; recalibrate; the weights stay."""
     table = write_cohort(tmp_path, 12)
-    use = DevelopConfig(folds=3, int8=False, name="mini")
+    rule = ThresholdRule("sensitivity", sensitivity=1.0)
+    use = DevelopConfig(folds=3, int8=False, name="mini", rule=rule)
     results = develop(table, tmp_path / "run", replace(SMALL, epochs=1), use)
     assert results["cohort"]["ecgs"] + sum(results["cohort"]["refused"].values()) == 8
     html = (tmp_path / "run" / "report" / "report.html").read_text()
@@ -259,6 +307,8 @@ def test_from_a_folder_of_ecgs_to_a_recalibrated_bundle(tmp_path):
     assert "http" not in html.replace("http://www.w3.org", "")
     split = table_of(tmp_path / "run" / "split.csv")
     assert {row["use"] for row in split} == {"train", "val", "test"}
+    chosen = open_bundle(tmp_path / "run" / "bundle").card["threshold_rule"]
+    assert chosen == {"rule": "sensitivity", "sensitivity": 1.0, "ecgs": "the validation ECGs"}
 
     scorer = Scorer.load(tmp_path / "run" / "bundle", "openvino-fp32", threads=1)
     config = EvaluateConfig(draws=50)

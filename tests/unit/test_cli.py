@@ -278,18 +278,71 @@ def test_what_train_is_told_wrongly_is_said_in_one_sentence(tmp_path: Path):
     """Size, layers, loss and start are checked before a cohort is read."""
     pytest.importorskip("torch")
     pytest.importorskip("torchvision")
-    line = ["train", "--cohort", str(tmp_path / "none.csv"), "--out", str(tmp_path / "run")]
+    table = tmp_path / "none.csv"
+    table.write_text("no columns")
+    line = ["train", "--cohort", str(table), "--out", str(tmp_path / "run")]
     for options, said in (
         (["--size", "big"], "HEIGHTxWIDTH"),
         (["--sa", "one"], "names layers"),
         (["--loss", "mse"], "loss is one of"),
         (["--pretrained", "absent.safetensors"], "no such file"),
+        (["--batch", "0"], "'--batch'"),
+        (["--epochs", "0"], "'--epochs'"),
+        (["--workers", "-1"], "'--workers'"),
+        (["--peak-lr", "-1"], "'--peak-lr'"),
+        (["--peak-lr", "0"], "peak_lr must be above 0"),
+        (["--device", "tpu"], "device is cpu, cuda or"),
+        (["--name", "../x"], "not usable as a folder's name"),
+        (["--prevalence", "nan"], "prevalence"),
+        (["--rule", "best"], "rule is one of f1, sensitivity, cost"),
+        (["--rule", "cost", "--miss", "-3"], "'--miss'"),
+        (["--sensitivity", "5"], "'--sensitivity'"),
+        (["--out", str(table)], "is a file"),
     ):
         result = CliRunner().invoke(make_app(), [*line, *options])
         assert result.exit_code == 2
-        assert said in result.output
+        assert said in result.output, result.output
+    odd = ["--pretrained", str(table)]
+    with pytest.raises(CohortError, match=r"none\.csv is no safetensors file"):
+        CliRunner().invoke(make_app(), [*line, *odd], catch_exceptions=False)
+    table.unlink()
     with pytest.raises(CohortError, match="No such file"):
         CliRunner().invoke(make_app(), line, catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "said"),
+    [
+        ("evaluate", ["--prevalence", "2"], "'--prevalence'"),
+        ("evaluate", ["--prevalence", "0"], "prevalence lies above 0"),
+        ("evaluate", ["--draws", "0"], "'--draws'"),
+        ("evaluate", ["--ecgs-per-day", "0"], "ECGs a day must be above 0"),
+        ("recalibrate", ["--rule", "cost", "--miss", "-3"], "'--miss'"),
+        ("recalibrate", ["--rule", "cost", "--miss", "0"], "must be above 0"),
+        ("recalibrate", ["--rule", "sensitivity", "--sensitivity", "5"], "'--sensitivity'"),
+        ("recalibrate", ["--rule", "sensitivity", "--sensitivity", "0"], "a sensitivity lies"),
+        ("recalibrate", ["--prevalence", "1"], "prevalence lies above 0"),
+        ("recalibrate", ["--rule", "youden"], "rule is one of"),
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused(tmp_path: Path, command, options, said):
+    """With exit status 2, before a bundle is loaded or a cohort is read."""
+    line = [command, "--cohort", str(tmp_path / "none.csv"), "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(make_app(), [*line, *options])
+    assert result.exit_code == 2, result.output
+    assert said in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path: Path, monkeypatch):
+    """`--out` of every command that writes one, before a bundle is loaded."""
+    (tmp_path / "out").write_text("")
+    for command, path in (("evaluate", "out"), ("evaluate", "out/in"), ("recalibrate", "out/in")):
+        line = [command, "--cohort", "none.csv", "--out", str(tmp_path / path)]
+        assert "is a file" in invoke(*line, status=2)
+    monkeypatch.setattr("os.access", lambda *_: False)
+    line = ["evaluate", "--cohort", "none.csv", "--out", str(tmp_path / "new")]
+    assert "cannot be written to" in invoke(*line, status=2)
 
 
 def test_explain_goes_on_past_a_file_that_cannot_be_read(tmp_path: Path):
