@@ -5,6 +5,7 @@ panel ── follow each row ──> curves ── layout, verified by Einthoven
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -27,8 +28,12 @@ _REACH_MM = 32.0  # how far a trace goes from its baseline: 3.2 mV
 _LONGEST_MM, _SHORTEST_MM = 255.0, 245.0  # ten seconds at 25 mm/s, with what carts leave out
 _PULSE_MM = 7.5  # wider: 0.2 s at 50 mm/s
 _COLUMN_STARTS = (0.0, 0.25, 0.5, 0.75)
+_BEHIND_MM = (2.0, 4.0)
+_NEAR_MM = 15.0  # of a baseline: wide pieces of ink are traces there ...
+_LEFT_OUT = 0.1  # ... and no more than this share of it is left out; on real prints up to 0.05 is
 _SHOWN = 0.8  # share of its window that each lead must show
 _EINTHOVEN = 0.30  # largest share of the signal that may break the law ...
+_SEPARATED = 0.40  # ... where lead separators confirm the columns ...
 _CLEAR = 0.2  # ... where nothing else speaks for the layout or the orientation
 _UNUSUAL = 1.4  # how much worse the usual 3x4 may fit than another layout
 _SAME_LEAD = 0.4  # largest difference of a strip from the lead that it repeats
@@ -89,7 +94,11 @@ def place(panel: Panel) -> Placed:
 def _placed(panel: Panel) -> Placed:
     chosen = _chosen(panel)
     begin, width = _extent(panel, chosen)
-    labels = [(begin + at * width - 1.0, begin + at * width + LABEL_MM) for at in _COLUMN_STARTS]
+    starts = [begin + at * width for at in _COLUMN_STARTS]
+    if _missed(panel, chosen, starts[1:]):
+        chosen = _chosen(panel, starts[1:])
+    _check_followed(panel, chosen, begin, width)
+    labels = [(start - 1.0, start + LABEL_MM) for start in starts]
     curves = tuple(digitise(panel.runs, runs, panel.stroke, panel.grid, labels) for runs in chosen)
     fits = [(layout, fit(layout, curves, begin, width)) for layout in candidates(len(curves))]
     if not fits:
@@ -97,7 +106,9 @@ def _placed(panel: Panel) -> Placed:
     # the worst part tells layouts apart that are alike over most of the page
     layout, best = min(fits, key=lambda each: _cost(*each))
     bound = _CLEAR if layout.name != "3x4" else _EINTHOVEN
-    if not best.misfit <= bound and not _separated(panel, layout, begin, width):
+    if _separated(panel, layout, begin, width):
+        bound = _SEPARATED
+    if not best.misfit <= bound:
         raise Unscorable(
             "not-an-ecg",
             f"the limb leads contradict Einthoven's law by {best.misfit:.0%} in every layout",
@@ -120,19 +131,45 @@ def _separated(panel: Panel, layout: Layout, begin: float, width: float) -> bool
     return all(abs(a - b) <= 1.5 for a, b in zip(wanted, found, strict=True))
 
 
-def _chosen(panel: Panel) -> list[list[int]]:
+def _chosen(panel: Panel, breaks_mm: Sequence[float] = ()) -> list[list[int]]:
     """The runs of each row's trace; a row that was found twice counts once."""
     sure = panel.sure.tolist()
     seen: set[int] = set()
     reach = _REACH_MM * max(1.0, _gain(panel))
     out = []
     for baseline in panel.baselines:
-        chosen = follow_row(panel.runs, sure, baseline, panel.grid, reach)
+        chosen = follow_row(panel.runs, sure, baseline, panel.grid, reach, breaks_mm)
         if len(seen.intersection(chosen)) > 0.4 * len(chosen):
             continue
         seen.update(chosen)
         out.append(chosen)
     return untangle(panel.runs, out)
+
+
+def _missed(panel: Panel, chosen: list[list[int]], starts_mm: list[float]) -> bool:
+    """Whether a row shows nothing behind the start of a lead, which may begin at any height."""
+    scale, (near, far) = panel.grid.x_px_per_mm, _BEHIND_MM
+    for runs in chosen:
+        cols = panel.runs.col[runs] / scale
+        if any(not ((cols > at + near) & (cols < at + far)).any() for at in starts_mm):
+            return True
+    return False
+
+
+def _check_followed(panel: Panel, chosen: list[list[int]], begin: float, width: float) -> None:
+    """Refuse a page of whose traces too much was left out: faint, broken or not understood."""
+    x = panel.runs.col / panel.grid.x_px_per_mm
+    away = np.abs(panel.runs.centre[:, None] - np.asarray(panel.baselines)).min(axis=1)
+    trace = panel.sure & (away < _NEAR_MM * panel.grid.y_px_per_mm)
+    trace &= (x > begin) & (x < begin + width)
+    ink = float(panel.runs.height[trace].sum())
+    for runs in chosen:
+        trace[runs] = False
+    left_out = float(panel.runs.height[trace].sum())
+    if left_out > _LEFT_OUT * ink:
+        raise Unscorable(
+            "too-few-leads", f"{left_out / ink:.0%} of the traces' ink could not be followed"
+        )
 
 
 def _extent(panel: Panel, chosen: list[list[int]]) -> tuple[float, float]:

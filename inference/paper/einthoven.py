@@ -42,13 +42,14 @@ def fit(layout: Layout, curves: tuple[Curve, ...], begin_mm: float, width_mm: fl
             if not set(relation) <= set(names):
                 continue
             rows = [layout.row_of(names.index(name)) for name in relation]
-            shown = [sample(curves[row], first, _STEP_MM, count) for row in rows]
-            terms = np.stack(
-                [w * (y - np.nanmedian(y)) for w, y in zip(relation.values(), shown, strict=True)]
-            )
-            known = ~np.isnan(terms).any(axis=0)
+            shown = np.stack(
+                [sample(curves[row], first, _STEP_MM, count) for row in rows]
+            )  # (leads, count) mm
+            known = ~np.isnan(shown).any(axis=0)
             if known.mean() < _SHOWN:
                 return Fit(_NONE, _NONE)
+            shown -= np.nanmedian(shown, axis=1, keepdims=True)
+            terms = shown * np.array(list(relation.values()))[:, None]
             places.append(wide * column + LABEL_MM + np.flatnonzero(known) * _STEP_MM)
             broken.append(terms[:, known].sum(axis=0) ** 2)
             whole.append((terms[:, known] ** 2).sum(axis=0))

@@ -3,7 +3,8 @@
 An ECG grid has a bold line every 5 mm and a thin one every 1 mm, so the mean brightness along a
 strip of the page is a periodic signal whose spectrum has lines at k / (5 mm). Spectra of narrow
 strips are averaged by magnitude, which a small skew does not blur; the phase of the 5 mm line
-from strip to strip then gives the skew.
+from strip to strip then gives the skew, and what it strays from that the bend of a
+photographed page.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from inference.errors import Unscorable
 from inference.forms import F32
 
 F64 = NDArray[np.float64]
+C128 = NDArray[np.complex128]
 
 _BINS = 8192  # zero-padded FFT length
 _STRIP = 64  # px
@@ -25,7 +27,8 @@ _HARMONICS = np.arange(1, 6)
 _PITCHES = np.exp(np.arange(np.log(7.0), np.log(160.0), 0.001))  # px per 5 mm
 _CLEAR = 0.45  # mean log ratio of the harmonics over the spectrum's floor
 _LARGEST_SKEW = 8.0  # degrees
-_WARP = 0.8  # degrees between the two families of lines
+_PARTS = 4  # of a strip, whose phases show whether its lines are straight and even
+_HALF_PAGE_MM = 125.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +39,14 @@ class Grid:
         x_px_per_mm, y_px_per_mm: resolution along and across the traces.
         skew_deg: how much the lines fall to the right.
         clarity: mean log ratio of the grid's spectral lines over the floor.
+        bend_mm: how far its lines are from straight, even and at right angles, root mean square.
     """
 
     x_px_per_mm: float
     y_px_per_mm: float
     skew_deg: float
     clarity: float
+    bend_mm: float = 0.0
 
 
 def measure(layer: F32, stated: float = 0.0) -> Grid:
@@ -53,7 +58,7 @@ def measure(layer: F32, stated: float = 0.0) -> Grid:
             of 5 mm lines alone.
 
     Raises:
-        Unscorable: `no-grid` when no clear grid is found or the page is warped.
+        Unscorable: `no-grid` when no clear grid is found.
     """
     along_x = _profiles(layer, 0)  # (strips, cols)
     along_y = _profiles(layer, 1)  # (strips, rows)
@@ -69,11 +74,11 @@ def measure(layer: F32, stated: float = 0.0) -> Grid:
     if stated and abs(np.log(pitch / stated)) < abs(np.log(pitch / (5 * stated))):
         pitch *= 5
     pitch_x, pitch_y = _refine(spectrum_x, pitch), _refine(spectrum_y, pitch)
-    falling = _slope(along_y, pitch_y)
-    leaning = -_slope(along_x, pitch_x)
-    if abs(falling - leaning) > _WARP:
-        raise Unscorable("no-grid", "the page is warped: its grid lines are not at right angles")
-    return Grid(pitch_x / 5, pitch_y / 5, (falling + leaning) / 2, clarity)
+    fall, lean = _phases(along_y, pitch_y), _phases(along_x, pitch_x)
+    falling, leaning = _slope(fall.sum(axis=1), pitch_y), -_slope(lean.sum(axis=1), pitch_x)
+    aslant_mm = _HALF_PAGE_MM * np.tan(np.radians(abs(falling - leaning)))
+    bend_mm = float(max(_bend(fall), _bend(lean), aslant_mm))
+    return Grid(pitch_x / 5, pitch_y / 5, (falling + leaning) / 2, clarity, bend_mm)
 
 
 def _profiles(layer: F32, axis: int) -> F32:
@@ -124,10 +129,25 @@ def _refine(spectrum: F64, pitch: float) -> float:
     return _BINS * weights / total if weights else pitch
 
 
-def _slope(profiles: F32, pitch: float) -> float:
-    """Degrees by which the lines of `pitch` drift from strip to strip."""
-    n = np.arange(profiles.shape[1])
-    phase = profiles @ np.exp(-2j * np.pi * n / pitch)
+def _phases(profiles: F32, pitch: float) -> C128:
+    """(strips, parts) strength and phase of the lines of `pitch` in each part of each strip."""
+    wave = profiles * np.exp(-2j * np.pi * np.arange(profiles.shape[1]) / pitch)
+    first = np.arange(_PARTS) * profiles.shape[1] // _PARTS
+    return np.asarray(np.add.reduceat(wave, first, axis=1), np.complex128)
+
+
+def _bend(phases: C128) -> float:
+    """What is left of the phases when they rise evenly from strip to strip and part to part, mm."""
+    strip, part = np.indices(phases.shape)
+    for axis, place in ((0, strip), (1, part)):
+        after, before = np.delete(phases, 0, axis), np.delete(phases, -1, axis)
+        phases = phases * np.exp(-1j * np.angle(np.sum(after * np.conj(before))) * place)
+    rest = np.angle(phases * np.conj(phases.sum()))
+    return float(5 * np.sqrt(np.average(rest**2, weights=np.abs(phases))) / (2 * np.pi))
+
+
+def _slope(phase: C128, pitch: float) -> float:
+    """Degrees by which the lines of `pitch` drift from strip to strip; phase (strips,)."""
     drift = np.sum(phase[1:] * np.conj(phase[:-1]))
     centres = np.arange(phase.size) * _STRIP
     step = np.angle(drift) / _STRIP

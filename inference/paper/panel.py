@@ -9,13 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.errors import Unscorable
-from inference.forms import U8, Picture
+from inference.forms import F32, U8, Picture
 from inference.paper import rows
+from inference.paper.flatten import flatten
 from inference.paper.grid import Grid, measure
 from inference.paper.ink import Ink, find_ink, grid_layer
+from inference.paper.lines import erase_lines
 from inference.paper.runs import Runs, find_runs
 
 _SKEW_DEG = 0.12  # 0.5 mm over 250 mm
+_BENT_MM = 0.4  # scans have up to 0.3
 _LONG_SIDE = 1600  # px: a larger page is scaled down to 5.4 px/mm on A4 ...
 _WANTED = 4.0  # px/mm ... but not below this, where the ECG is a small part of the page
 _COARSEST = 2.4  # px/mm; a 1 px stroke is 0.4 mm wide then
@@ -96,19 +99,32 @@ def _shrunk(pixels: U8, factor: float) -> U8:
 
 
 def _measured(pixels: U8, stated: float) -> tuple[Ink, Grid, U8]:
-    """Ink and grid of a page, after levelling it; `stated` px/mm help where the grid is faint."""
+    """Ink and grid of a page, flat and level; `stated` px/mm help where the grid is faint."""
     ink = find_ink(pixels)
     try:
-        grid = measure(grid_layer(pixels, ink), stated)
+        grid = measure(layer := grid_layer(pixels, ink), stated)
     except Unscorable:
         if not stated:
             raise
         return ink, Grid(stated, stated, 0.0, 0.0), pixels
+    if grid.bend_mm > _BENT_MM:
+        return _flat(pixels, layer, grid)
     if abs(grid.skew_deg) > _SKEW_DEG:
         pixels = _levelled(pixels, grid.skew_deg)
         ink = find_ink(pixels)
         grid = measure(grid_layer(pixels, ink), stated)
     return ink, grid, pixels
+
+
+def _flat(pixels: U8, layer: F32, bent: Grid) -> tuple[Ink, Grid, U8]:
+    """A photographed page made flat, at the mean of its resolutions."""
+    px_per_mm = float(np.sqrt(bent.x_px_per_mm * bent.y_px_per_mm))
+    pixels = flatten(pixels, layer, 5 * px_per_mm)
+    ink = find_ink(pixels)
+    grid = measure(grid_layer(pixels, ink), px_per_mm)
+    if grid.bend_mm > _BENT_MM:
+        raise Unscorable("no-grid", "the page is warped: its grid lines are not at right angles")
+    return ink, replace(grid, x_px_per_mm=px_per_mm, y_px_per_mm=px_per_mm), pixels
 
 
 def _rotated(page: U8, grid: Grid, quarters: int) -> tuple[U8, Ink, Grid]:
@@ -131,7 +147,7 @@ def _levelled(pixels: U8, degrees: float) -> U8:
 
 def _located(pixels: U8, ink: Ink, grid: Grid) -> Panel:
     everything = find_runs(ink.mask, ink.darkness, ink.level)
-    rest, separators = rows.erase_lines(ink.mask, everything, grid)
+    rest, separators = erase_lines(ink.mask, everything, grid)
     runs = find_runs(rest, ink.darkness, ink.level)
     pieces = rows.find_pieces(rest, grid)
     of_run, wide = pieces.of(runs), pieces.wide()

@@ -7,6 +7,7 @@ touch cost nothing, so a steep QRS complex is no jump.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -18,7 +19,8 @@ _OFF_BASE = 0.005  # cost per mm from the baseline and column
 _OFF_START = 0.1  # cost per mm from the baseline where a path begins
 _INK = 0.05  # gain per mm of ink that the path covers: whole legs of a QRS, not their fringes
 _JUMP = 3.0  # cost per mm of blank between two runs
-_LEAP_MM = 2.5  # a larger jump costs no more: a lead may begin anywhere
+_LEAP_MM = 2.5  # a larger jump costs no more where one lead ends and the next begins
+_BREAK_MM = 1.5  # how near to there
 _DOUBT = 0.3  # cost per mm of ink that may be text
 _SKIP = 1.0  # cost per mm of interruption
 _MOST_STATES = 8
@@ -31,7 +33,12 @@ _State = tuple[float, float, float, int]  # cost, top, bottom, index of its last
 
 
 def follow_row(
-    runs: Runs, sure: Sequence[bool], baseline: float, grid: Grid, reach_mm: float
+    runs: Runs,
+    sure: Sequence[bool],
+    baseline: float,
+    grid: Grid,
+    reach_mm: float,
+    breaks_mm: Sequence[float] = (),
 ) -> list[int]:
     """Choose runs for the trace around `baseline`.
 
@@ -41,13 +48,15 @@ def follow_row(
         baseline: row of the page in px.
         grid: for mm.
         reach_mm: how far from the baseline the trace may go.
+        breaks_mm: where one lead ends and the next, which may begin at any height, begins.
 
     Returns:
         Indices into `runs`, ordered by column, at most one per column.
     """
     scale, reach = 1 / grid.y_px_per_mm, reach_mm * grid.y_px_per_mm
-    jump, leap = _JUMP * scale, _JUMP * _LEAP_MM
+    jump = _JUMP * scale
     skip, doubt = _SKIP / grid.x_px_per_mm, _DOUBT / grid.x_px_per_mm
+    dearest = _dearest(breaks_mm, grid, runs.start.size)
     tops, bottoms, starts = runs.top.tolist(), runs.bottom.tolist(), runs.start.tolist()
     links: list[tuple[int, int]] = []  # (run, link before it or -1)
     states: list[_State] = []
@@ -67,7 +76,7 @@ def follow_row(
                 if gap <= 0:
                     touched[k], total = True, cost
                 else:
-                    total = cost + min(gap * jump, leap)
+                    total = cost + min(gap * jump, dearest[col])
                 if total < best:
                     best, before = total, link
             links.append((run, before))
@@ -83,6 +92,16 @@ def follow_row(
         states = here
     chosen = _unwind(links, min(states)[3]) if states else []
     return _before(runs, sure, chosen, round(_LATE_MM * grid.x_px_per_mm)) + chosen
+
+
+def _dearest(breaks_mm: Sequence[float], grid: Grid, cols: int) -> list[float]:
+    """What a jump may cost at most in each column."""
+    dearest = [math.inf] * cols
+    for at in breaks_mm:
+        first = max(0, round((at - _BREAK_MM) * grid.x_px_per_mm))
+        last = min(cols, round((at + _BREAK_MM) * grid.x_px_per_mm))
+        dearest[first:last] = [_JUMP * _LEAP_MM] * max(0, last - first)
+    return dearest
 
 
 def _unwind(links: list[tuple[int, int]], last: int) -> list[int]:

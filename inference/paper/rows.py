@@ -12,12 +12,6 @@ from inference.forms import U8
 from inference.paper.grid import Grid
 from inference.paper.runs import F64, Runs
 
-_SEPARATOR_MM = 50.0  # taller than a QRS complex is in one column; those of two rows ...
-_LEG_MM = 1.0  # ... that run into one another have their other legs so near, ...
-_ALONE = 1.45  # ... where what crosses a separator is less than half of its ink
-_LEVEL_MM = 2.0  # the separators of a page end at the same heights
-_CERTAIN_MM = 90.0  # no QRS complexes of neighbouring rows make a line as tall
-_RULE_MM = 60.0  # a straight line of this width is no trace
 _PIECE_MM = 8.0  # wider than a letter
 _PULSE_PIECE_MM = 16.0  # wider: the pulse hangs on a trace
 _GLYPH_MM = 3.0  # a letter is narrower, and less than 1.5 times as high
@@ -46,62 +40,6 @@ class Pulse:
     top: float
     foot: float
     height_mm: float
-
-
-def erase_lines(mask: U8, runs: Runs, grid: Grid) -> tuple[U8, tuple[int, ...]]:
-    """Erase lead separators, frames and rules; returns the rest and the separators' columns."""
-    rest = mask.copy()
-    lines = _lines(runs, _SEPARATOR_MM * grid.y_px_per_mm)
-    reach = max(2, round(_LEG_MM * grid.x_px_per_mm))
-    certain = _CERTAIN_MM * grid.y_px_per_mm
-    alone = [line for line in lines if line[1] - line[0] > certain or _alone(mask, line, reach)]
-    columns: list[int] = []
-    for first, last, left, right in lines:
-        ends = (abs(first - other[0]) + abs(last - other[1]) for other in alone)
-        if min(ends, default=np.inf) <= _LEVEL_MM * grid.y_px_per_mm:
-            rest[first:last, max(0, left - 1) : right + 1] = 0
-            columns += range(left, right)
-    width = int(_RULE_MM * grid.x_px_per_mm)
-    rules = cv2.erode(rest, np.ones((1, width), np.uint8), borderValue=0)
-    if cv2.countNonZero(rules):
-        rules = cv2.dilate(rules, np.ones((3, width), np.uint8))
-        rest[rules > 0] = 0
-    return rest, _groups(columns)
-
-
-def _lines(runs: Runs, least: float) -> list[tuple[int, int, int, int]]:
-    """(first, behind last row, first, behind last column) of neighbouring columns of tall runs."""
-    tall = np.flatnonzero(runs.height > least)
-    cuts = np.flatnonzero(np.diff(runs.col[tall]) > 1) + 1
-    return [
-        (
-            int(runs.first[side_by_side].min()),
-            int(runs.last[side_by_side].max()) + 1,
-            int(runs.col[side_by_side[0]]),
-            int(runs.col[side_by_side[-1]]) + 1,
-        )
-        for side_by_side in np.split(tall, cuts)
-        if side_by_side.size
-    ]
-
-
-def _alone(mask: U8, line: tuple[int, int, int, int], reach: int) -> bool:
-    """Whether little ink lies beside a tall line: beside one leg of a QRS complex is the other."""
-    first, last, left, right = line
-    inside = mask[first:last, max(0, left - 1) : right + 1]
-    around = mask[first:last, max(0, left - 1 - reach) : right + 1 + reach]
-    return bool(cv2.countNonZero(around) <= _ALONE * cv2.countNonZero(inside))
-
-
-def _groups(columns: list[int]) -> tuple[int, ...]:
-    """Middles of groups of neighbouring columns."""
-    groups: list[list[int]] = []
-    for col in sorted(columns):
-        if groups and col - groups[-1][-1] <= 3:
-            groups[-1].append(col)
-        else:
-            groups.append([col])
-    return tuple(round(sum(group) / len(group)) for group in groups)
 
 
 @dataclass(frozen=True, slots=True)

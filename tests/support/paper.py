@@ -79,6 +79,7 @@ class Style:
     pulse: str = "left"
     labels: bool = True
     separators: bool = False
+    dotted: bool = False
     row_mm: float = 32.0
     speed: float = 25.0
     gain: float = 10.0
@@ -113,7 +114,9 @@ def draw(samples: np.ndarray, style: Style) -> np.ndarray:
                 _text(page, name, x + 1.5, middle(r + first) - 9, k)
             if style.separators and c and r == 0:
                 a, b = middle(first) - 5, middle(first + len(names) - 1) + 5
-                _line(page, [(x, a), (x, b)], style, k)
+                dots = np.arange(a, b, 1.0) if style.dotted else [a]
+                for y in dots:
+                    _line(page, [(x, y), (x, y + 0.3 if style.dotted else b)], style, k)
     for r, name in enumerate(style.strips):
         _trace(page, samples[LEADS.index(name)], 0, 10, left, middle(r + strip0), style, k)
         if style.labels:
@@ -178,6 +181,21 @@ def _scanned(page: np.ndarray, style: Style) -> np.ndarray:
         coded = cv2.imencode(".jpg", page[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, style.jpeg])[1]
         page = np.ascontiguousarray(cv2.imdecode(coded, cv2.IMREAD_COLOR)[..., ::-1])
     return page
+
+
+def photographed(page: np.ndarray, tilt: tuple[float, float], curl_px: float = 0) -> np.ndarray:
+    """A page as a camera sees it: its far edge shorter by twice `tilt[0]` and lower, curled."""
+    ground = (120, 110, 100)
+    page = cv2.copyMakeBorder(page, 60, 60, 60, 60, cv2.BORDER_CONSTANT, value=ground)
+    high, wide = page.shape[:2]
+    left, down = tilt[0] * wide, tilt[1] * high
+    corners = np.array([[0, 0], [wide, 0], [wide, high], [0, high]], np.float32)
+    seen = corners + np.array([[left, down], [-left, 2 * down], [0, 0], [0, 0]], np.float32)
+    view = cv2.getPerspectiveTransform(corners, seen)
+    page = cv2.warpPerspective(page, view, (wide, high), borderValue=ground)
+    x, y = np.meshgrid(np.arange(wide, dtype=np.float32), np.arange(high, dtype=np.float32))
+    y += np.float32(curl_px) * np.sin(np.pi * x / wide)
+    return cv2.remap(page, x, y, cv2.INTER_LINEAR, borderValue=ground)
 
 
 def distances_mm(found: np.ndarray, known: np.ndarray, reach: int = 15) -> np.ndarray:

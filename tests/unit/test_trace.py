@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from support.paper import Style, distances_mm, draw, heart
+from support.paper import Style, distances_mm, draw, heart, photographed
 
 from inference.errors import Unscorable
 from inference.forms import LEADS, Picture, Tracings
@@ -21,6 +21,7 @@ STYLES = {
     "skewed": Style(skew_deg=1.7, jpeg=80),
     "grey grid": Style(grid="grey"),
     "separators": Style(separators=True),
+    "dotted separators": Style(separators=True, dotted=True),
     "pulse at the right": Style(pulse="right"),
     "noisy": Style(noise=8),
     "half gain": Style(gain=5),
@@ -129,6 +130,41 @@ def test_a_lead_may_begin_far_from_its_baseline():
         off = _off_mm(found.leads_mv[i], known[i, 1875:2500])
         assert np.isnan(off[:100]).mean() < 0.02
         assert np.nanpercentile(off, 95) <= 0.5
+
+
+@pytest.mark.parametrize(
+    ("tilt", "curl_px"),
+    [((0.03, 0.0), 0), ((0.06, 0.03), 0), ((0.1, 0.02), 0), ((0.0, 0.0), 12), ((0.04, 0.02), 8)],
+    ids=["tilted", "askew", "steep", "curled", "curled and tilted"],
+)
+def test_a_photographed_page_is_made_flat(tilt, curl_px):
+    """In perspective and gently curled, 95 % of the samples still lie within 0.5 mm."""
+    known = heart(30)
+    found = _follow(photographed(draw(known, Style(px_per_mm=6)), tilt, curl_px))
+    off = np.concatenate(
+        [_off_mm(found.leads_mv[i], known[i, i // 3 * 625 : (i // 3 + 1) * 625]) for i in range(12)]
+    )
+    assert np.isnan(off).mean() < 0.02
+    assert np.nanpercentile(off, 95) <= 0.5
+
+
+def test_a_creased_page_is_refused():
+    """Where a fold breaks the grid the page is not taken for a smooth one."""
+    page = draw(heart(30), Style(px_per_mm=6))
+    middle = page.shape[1] // 2
+    page[:, middle:] = np.roll(page[:, middle:], 18, axis=0)  # 3 mm
+    with pytest.raises(Unscorable):
+        _follow(page)
+
+
+def test_scribbles_over_the_traces_are_refused():
+    """Where a tenth of the ink around the rows is in no trace, what was followed is in doubt."""
+    page = draw(heart(6), Style())
+    for x in range(200, 1200, 200):
+        for y in range(200, 800, 160):
+            cv2.ellipse(page, (x, y), (60, 45), 20, 0, 360, (20, 20, 20), 2)
+    with pytest.raises(Unscorable):
+        _follow(page)
 
 
 @pytest.mark.parametrize("quarters", [1, 2, 3])
