@@ -63,7 +63,7 @@ def time_limit(seconds: float) -> Iterator[None]:
     A decoder that hangs in native code, interpreter lock in hand or not, would otherwise hold the
     only worker for ever. The supervisor starts another one, whose sweeper gives the ECG back;
     after `max_attempts` it is `failed`. Where the threads hung is written to standard error, as
-    files and lines.
+    files and lines; a thread that runs on meanwhile can end the process by SIGSEGV as it is read.
     """
     faulthandler.dump_traceback_later(seconds, exit=True)
     try:

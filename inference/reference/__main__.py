@@ -32,7 +32,7 @@ def main() -> None:
         ]
         draw(slots, given.run, given.workers, _drawn)
         return
-    parts = cohort.pretraining() if given.pretrain else cohort.split(given.test_fold)
+    parts = cohort.split(given.test_fold)
     drawn = cohort.drawn(given.bank, given.slots, given.test_fold) if given.bank else None
     sizes = [len(each) for each in (parts.training, parts.validation, parts.test)]
     _say(f"records: training {sizes[0]}, validation {sizes[1]}, test {sizes[2]}")
@@ -91,7 +91,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1, help="processes that draw or fetch")
     parser.add_argument("--test-fold", type=int, default=0)
-    parser.add_argument("--pretrain", action="store_true", help="on what no fold of `raw` holds")
     parser.add_argument("--variant", default="", help="of the ablation grid, by name")
     parser.add_argument("--slots", type=int, default=40, help="of the bank")
     parser.add_argument("--bank", type=Path, help="train on examples that --draw put there")

@@ -67,19 +67,6 @@ class Cohort:
         records = [r for r in self.records if self.fold_of.get(r.key) == fold]
         return sorted(records, key=_number)
 
-    def pretraining(self) -> Split:
-        """Give the records that no fold of `raw` holds: one start for the networks of all folds.
-
-        PTB-XL's `train` trains, `val` validates. Of `raw` only the leads' amplitudes are used,
-        which the z-scored records lack; no label and no course of a lead.
-        """
-        scales = ptbxl.lead_scales(self.records)
-        return Split(
-            training=[PtbxlSource(r, scales, INJURED) for r in self.records if r.part == "train"],
-            validation=[PtbxlSource(r, scales) for r in self.records if r.part == "val"],
-            test=[],
-        )
-
     def slot(self, number: int) -> list[PtbxlSource]:
         """Give every record for one slot of a bank, that `drawn` deals out to folds.
 
