@@ -92,6 +92,7 @@ def summarise(outcomes: Outcomes, bundle: Bundle, config: EvaluateConfig) -> dic
                 "prevalence": prevalence,
                 "refused": dict(outcomes.refused),
                 "refused_positive": outcomes.refused_positive,
+                "left_out": _left_out(outcomes),
                 "unknown": _unknown(outcomes),
                 "guard": _guarded(outcomes),
             },
@@ -110,6 +111,14 @@ def summarise(outcomes: Outcomes, bundle: Bundle, config: EvaluateConfig) -> dic
         }
     )
     return plain
+
+
+def _left_out(outcomes: Outcomes) -> dict[str, list[int]]:
+    """Give the rows without a score by their reason."""
+    rows: dict[str, list[int]] = {}
+    for case, reason in outcomes.left_out.items():
+        rows.setdefault(reason, []).append(case.row)
+    return {reason: sorted(rows[reason]) for reason in sorted(rows)}
 
 
 def _unknown(outcomes: Outcomes) -> dict[str, int]:
@@ -313,13 +322,14 @@ def write(results: Mapping[str, Any], outcomes: Outcomes, out: Path) -> None:
     """Write the three files of a report."""
     out.mkdir(parents=True, exist_ok=True)
     (out / "results.json").write_text(json.dumps(results, indent=1, allow_nan=False))
-    lines = ["key,label,probability,logit"]
+    lines = ["key,label,probability,logit,reason"]
     lines += [
-        f"{key},{label},{score:.6f},{logit:.6f}"
+        f"{key},{label},{score:.6f},{logit:.6f},"
         for key, label, score, logit in zip(
             outcomes.keys, outcomes.labels, outcomes.scores, outcomes.logits, strict=True
         )
     ]
+    lines += [f"{case.key},{case.label},,,{why}" for case, why in outcomes.left_out.items()]
     (out / "scores.csv").write_text("\n".join(lines) + "\n")
     (out / "report.html").write_text(report.html(results, _misses(outcomes)))
 

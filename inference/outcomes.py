@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from inference.cohort import Case, Tell, silent
+from inference.cohort import Case, Tell, halves, silent
 from inference.decode import decode_file
 from inference.errors import Record, Undecodable, Unscorable
 from inference.forms import U8, Waveform
@@ -19,7 +19,7 @@ from inference.score import Scorer
 
 KNOWN = ("sex", "age_band", "site")
 """Subgroups that a cohort table may tell."""
-SUBGROUPS = (*KNOWN, "source")
+SUBGROUPS = (*KNOWN, "period", "source", "format")
 _PAGE = Style(px_per_mm=5)
 _WORST = 6
 
@@ -36,6 +36,7 @@ class Outcomes:
         guard: what the guard measured of each; empty where that was not kept.
         refused: reason code to count, of ECGs that could not be scored.
         refused_positive: how many of the refused had the outcome.
+        left_out: the rows without a score, each with its reason; empty where rows are not kept.
         cases: the rows that were scored, where pictures may be wanted.
         pictures: key to the page as the model read it, of some ECGs; without its header.
     """
@@ -49,13 +50,14 @@ class Outcomes:
     guard: Sequence[Record] = ()
     refused: Mapping[str, int] = field(default_factory=dict)
     refused_positive: int = 0
+    left_out: Mapping[Case, str] = field(default_factory=dict)
     cases: Sequence[Case] = ()
     pictures: Mapping[str, U8] = field(default_factory=dict)
 
 
 def score_cohort(scorer: Scorer, cases: Sequence[Case], tell: Tell = silent) -> Outcomes:
-    """Score every case; what cannot be scored is counted by reason, never left out silently."""
-    kept: list[tuple[Case, float, float, Record]] = []
+    """Score every case; what cannot be scored is kept with its reason, never left out silently."""
+    kept: list[tuple[Case, float, float, Record, str]] = []
     refused: dict[Case, str] = {}
     for done, case in enumerate(cases, start=1):
         try:
@@ -63,7 +65,8 @@ def score_cohort(scorer: Scorer, cases: Sequence[Case], tell: Tell = silent) -> 
         except (Unscorable, Undecodable) as error:
             refused[case] = getattr(error, "reason", "undecodable")
         else:
-            kept.append((case, scored.probability, scored.logit, scored.guard))
+            kind = scored.prepared.source.facts.get("format", "")
+            kept.append((case, scored.probability, scored.logit, scored.guard, kind))
         tell("scoring", done, len(cases))
     rows = [each[0] for each in kept]
     outcomes = Outcomes(
@@ -71,7 +74,9 @@ def score_cohort(scorer: Scorer, cases: Sequence[Case], tell: Tell = silent) -> 
         scores=np.array([each[1] for each in kept]),
         logits=np.array([each[2] for each in kept]),
         groups=np.array([case.patient for case in rows]),
-        strata=strata_of(rows, [str(each[3]["source"]) for each in kept]),
+        strata=strata_of(
+            rows, [str(each[3]["source"]) for each in kept], [each[4] for each in kept]
+        ),
         keys=[case.key for case in rows],
         guard=[each[3] for each in kept],
         cases=rows,
@@ -79,10 +84,14 @@ def score_cohort(scorer: Scorer, cases: Sequence[Case], tell: Tell = silent) -> 
     return with_refused(outcomes, refused)
 
 
-def strata_of(cases: Sequence[Case], sources: Sequence[str]) -> dict[str, Array]:
+def strata_of(
+    cases: Sequence[Case], sources: Sequence[str], formats: Sequence[str]
+) -> dict[str, Array]:
     """Give the subgroup of each case by `SUBGROUPS`, empty where unknown."""
-    named = {name: [getattr(case, name) for case in cases] for name in KNOWN}
-    return {name: np.array(values) for name, values in (named | {"source": sources}).items()}
+    named: dict[str, Sequence[str]] = {n: [getattr(case, n) for case in cases] for n in KNOWN}
+    named |= {"period": halves([case.time for case in cases])}
+    named |= {"source": sources, "format": formats}
+    return {name: np.array(values) for name, values in named.items()}
 
 
 def with_refused(outcomes: Outcomes, refused: Mapping[Case, str]) -> Outcomes:
@@ -91,6 +100,7 @@ def with_refused(outcomes: Outcomes, refused: Mapping[Case, str]) -> Outcomes:
         outcomes,
         refused=dict(Counter(outcomes.refused) + Counter(refused.values())),
         refused_positive=outcomes.refused_positive + sum(case.label for case in refused),
+        left_out={**outcomes.left_out, **refused},
     )
 
 

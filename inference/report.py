@@ -49,7 +49,16 @@ NAMES = {
     "ppv": "PPV (of this cohort)",
     "npv": "NPV (of this cohort)",
 }
-_GROUPS = {"sex": "sex", "age_band": "age, years", "site": "site", "source": "source"}
+_GROUPS = {
+    "sex": "sex",
+    "age_band": "age, years",
+    "site": "site",
+    "period": "time",
+    "source": "source",
+    "format": "file format",
+}
+_STATED = {"sex": "sex", "age_band": "age", "site": "site"}
+_ROWS = 40  # named of each reason
 _RULES = {
     "f1": "the highest F1",
     "sensitivity": "a sensitivity of at least {sensitivity:g}",
@@ -177,14 +186,32 @@ def _cohort(cohort: Mapping[str, Any]) -> str:
     rows += _guarded(cohort["guard"])
     if cohort.get("repeated_files"):
         rows.append(("Repeated files", cohort["repeated_files"]))
-    unknown = [f"{_GROUPS[name]} of {count}" for name, count in cohort["unknown"].items() if count]
+    unknown = _not_stated(cohort)
     if unknown:
-        rows.append(("Not stated", ", ".join(unknown)))
+        rows.append(("Not stated", unknown))
     note = (
         '<p class="note">An ECG that was not scored is reported as such, never as negative; it '
         "counts in no figure below.</p>"
     )
-    return "<h2>Cohort</h2>" + table(("", ""), rows) + note
+    return "<h2>Cohort</h2>" + table(("", ""), rows) + note + _left_out(cohort["left_out"])
+
+
+def _not_stated(cohort: Mapping[str, Any]) -> str:
+    """Say of how many scored ECGs the table leaves sex, age or site open."""
+    unknown = cohort["unknown"]
+    return ", ".join(f"{_STATED[name]} of {count}" for name, count in unknown.items() if count)
+
+
+def _left_out(rows: Mapping[str, Sequence[int]]) -> str:
+    """Name the rows without a score, so that somebody can look at them."""
+    if not rows:
+        return ""
+    cells = []
+    for reason, numbers in rows.items():
+        shown, more = ", ".join(map(str, numbers[:_ROWS])), len(numbers) - _ROWS
+        rest = f" and {more} more in scores.csv" if more > 0 else ""
+        cells.append((_REASONS.get(reason, reason), shown + rest))
+    return "<h3>Rows without a score</h3>" + table(("why", "rows of the table"), cells)
 
 
 def _guarded(guard: Mapping[str, Any]) -> list[tuple[str, object]]:
@@ -311,7 +338,7 @@ def _charts(results: Mapping[str, Any]) -> str:
 def _subgroups(results: Mapping[str, Any]) -> str:
     rows = results["subgroups"]
     if not rows:
-        return "<h2>Subgroups</h2><p>The cohort names no sex, age, site or source.</p>"
+        return "<h2>Subgroups</h2><p>The cohort names no sex, age, site, time or source.</p>"
     cells = [
         (
             _GROUPS[row["group"]],
@@ -373,13 +400,27 @@ def data_url(pixels: U8, width: int = 1100) -> str:
     return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()
 
 
+def _missing(cohort: Mapping[str, Any]) -> str:
+    """Say what is missing (TRIPOD+AI, item 11)."""
+    refused, unknown = sum(cohort["refused"].values()), _not_stated(cohort)
+    told = (
+        f"{refused} of {cohort['ecgs'] + refused} ECGs could not be scored and count in no figure; "
+        "each has its reason."
+        if refused
+        else "Every ECG was scored."
+    )
+    if not cohort["unknown"]:
+        return f"{told} The table has no sex, age or site."
+    if not unknown:
+        return f"{told} Sex, age and site are stated of every scored ECG."
+    return f"{told} Not stated among the {cohort['ecgs']} scored ECGs: {unknown}."
+
+
 def _tripod(results: Mapping[str, Any]) -> str:
     """Fill the items of TRIPOD+AI (Collins et al., BMJ 2024;385:e078378) that a report can."""
     model, cohort, data = results["model"], results["cohort"], results["model"]["data"]
     sizes = [f"{name} {data[name]}" for name in ("train", "training", "val", "validation", "test")
              if name in data]  # fmt: skip
-    refused = sum(cohort["refused"].values())
-    unknown = ", ".join(f"{_GROUPS[n]} {c}" for n, c in cohort["unknown"].items() if c)
     draws = results["bootstrap"]["draws"]
     rows = [
         ("5a Data", f"{data.get('attribution', 'see the card')} ({', '.join(sizes)})"),
@@ -387,7 +428,7 @@ def _tripod(results: Mapping[str, Any]) -> str:
         ("8a Outcome", model["endpoint"].get("meaning", "")),
         ("9a Predictors", "the traces of one 12-lead ECG; no header, label or patient detail"),
         ("10 Sample size", f"{cohort['ecgs']} ECGs, {cohort['positive']} with the outcome"),
-        ("11 Missing data", f"ECGs not scored: {refused}; not stated: {unknown or 'nothing'}"),
+        ("11 Missing data", _missing(cohort)),
         ("12e Performance measures", f"95 % intervals, {draws} bootstrap draws by patient"),
         ("13 Class imbalance", f"{cohort['prevalence']:.1%} here; restated at a real prevalence"),
         ("14 Fairness", "the subgroup table" if results["subgroups"] else "no subgroup is named"),

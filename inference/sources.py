@@ -25,7 +25,7 @@ class CohortSource:
 
     Attributes:
         case: its row.
-        form: `waveform` or `page`.
+        form: `waveform` or `page`. format: of its file, like `dicom-waveform` or `pdf`.
         samples: (12, 2500) mV at 250 Hz of a waveform without gaps; else None.
         tracings: what its page shows.
     """
@@ -34,6 +34,7 @@ class CohortSource:
     form: str
     samples: F32 | None
     tracings: Tracings
+    format: str = ""
 
     @property
     def key(self) -> str:
@@ -89,9 +90,9 @@ def load_sources(
 
 def _source(case: Case) -> CohortSource:
     decoded = decode_file(case.path)
-    tracings = tracings_of(decoded)
+    tracings, kind = tracings_of(decoded), decoded.facts.get("format", "")
     if not isinstance(decoded, Waveform):
-        return CohortSource(case, "page", None, tracings)
+        return CohortSource(case, "page", None, tracings, kind)
     samples = resample(decoded.samples_mv, decoded.rate_hz, 0, round(PAGE_S * RATE_HZ))
     whole = None if np.isnan(samples).any() else samples
-    return CohortSource(case, "waveform", whole, tracings)
+    return CohortSource(case, "waveform", whole, tracings, kind)

@@ -340,7 +340,7 @@ def scored_again(results, scores):
     """Outcomes with a clear dependence on the label, as a trained model would give."""
     from inference.outcomes import Outcomes
 
-    rows = table_of(scores)
+    rows = [row for row in table_of(scores) if not row["reason"]]
     labels = np.array([int(row["label"]) for row in rows])
     logits = np.array([float(row["logit"]) for row in rows]) + 2.0 * labels
     chances = 1 / (1 + np.exp(-logits))

@@ -1,10 +1,14 @@
 """A validation's figures and its report: complete, by hand where that can be, and without PHI."""
 
+import csv
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from support.bundles import tiny_bundle
 
 from inference import report
 from inference.architecture import NetworkConfig
@@ -14,12 +18,16 @@ from inference.errors import CohortError
 from inference.evaluate import (
     EvaluateConfig,
     drop,
+    evaluate,
     read_results,
     summarise,
     write,
 )
 from inference.outcomes import Outcomes, strata_of, with_pictures, with_refused, worst
 from inference.preprocess import Recipe
+from inference.render import Style, page, png
+from inference.score import Scorer
+from inference.simulate import simulate
 
 CARD = {
     "name": "tried",
@@ -42,7 +50,15 @@ def outcomes():
     labels = (rng.random(60) < 0.4).astype(int)
     logits = 1.5 * labels - 0.5 + rng.normal(0, 1, 60)
     cases = [
-        Case(Path(f"{i}.png"), int(y), f"patient-{i % 40}", sex="FM"[i % 2], age=30.0 + i, row=i)
+        Case(
+            Path(f"{i}.png"),
+            int(y),
+            f"patient-{i % 40}",
+            sex="FM"[i % 2],
+            age=30.0 + i,
+            time=datetime(2026, 1, 1) + timedelta(days=i),
+            row=i,
+        )
         for i, y in enumerate(labels)
     ]
     return Outcomes(
@@ -50,7 +66,7 @@ def outcomes():
         scores=1 / (1 + np.exp(-logits)),
         logits=logits,
         groups=np.array([case.patient for case in cases]),
-        strata=strata_of(cases, ["page"] * 60),
+        strata=strata_of(cases, ["page"] * 60, ["pdf", "png"] * 30),
         keys=[case.key for case in cases],
         cases=cases,
     )
@@ -84,6 +100,10 @@ def test_the_report_names_everything_and_nobody(bundle, outcomes, tmp_path):
         "Decision curve",
         "sex: F",
         "40-49",
+        "time: later half (n = 30)",
+        "file format: pdf (n = 30)",
+        "1 of 61 ECGs could not be scored and count in no figure; each has its reason.",
+        "Not stated among the 60 scored ECGs: site of 60.",
         "drop (internal - external)",
         "TRIPOD+AI",
     ):
@@ -115,6 +135,31 @@ def test_the_report_says_what_the_guard_did(bundle, outcomes, tmp_path):
     assert "model was trained on</td><td>0</td>" in report.html(none)
 
 
+def test_rows_without_a_score_can_be_found(tmp_path):
+    """In `scores.csv` with the reason and an empty score; in the report by their numbers."""
+    for number in range(6):
+        kind = "stemi-anterior" if number % 2 else "normal"
+        (tmp_path / f"{number}.png").write_bytes(png(page(simulate(kind, number))))
+    (tmp_path / "2.png").write_text("no ECG at all")
+    (tmp_path / "4.png").write_bytes(png(np.full((600, 800), 255, np.uint8)))
+    lines = ["path,label,patient", *(f"{n}.png,{n % 2},p{n}" for n in range(6))]
+    (tmp_path / "cohort.csv").write_text("\n".join(lines))
+    scorer = Scorer.load(tiny_bundle(), "openvino-fp32", threads=1)
+    out = tmp_path / "out"
+    results = evaluate(scorer, tmp_path / "cohort.csv", out, EvaluateConfig(draws=20))
+    assert results["cohort"]["left_out"] == {"blank": [6], "undecodable": [4]}
+    rows = list(csv.DictReader((out / "scores.csv").read_text().splitlines()))
+    assert [(r["key"], r["reason"]) for r in rows if not r["probability"]] == [
+        ("row 4", "undecodable"),
+        ("row 6", "blank"),
+    ]
+    assert sum(row["reason"] == "" for row in rows) == 4
+    assert (
+        "<tr><td>not a readable ECG file</td><td>4</td></tr>" in (out / "report.html").read_text()
+    )
+    assert {row["value"] for row in results["subgroups"] if row["group"] == "format"} == {"png"}
+
+
 def test_alerts_at_the_prevalence_of_the_hospital(bundle, outcomes):
     """By Bayes' rule from sensitivity and specificity, with an interval around the estimate."""
     config = EvaluateConfig(prevalence=0.01, ecgs_per_day=200, draws=50)
@@ -138,11 +183,6 @@ def test_the_worst_mistakes_are_mistakes(outcomes):
 
 def test_a_mistake_is_shown_without_its_header(outcomes, tmp_path):
     """A scanned page is drawn anew of what was read from it."""
-    from PIL import Image
-
-    from inference.render import Style, page
-    from inference.simulate import simulate
-
     header = ("DOE^JANE  ID 4711  F 61 y", "2026-11-25 10:11:12")
     pixels = page(simulate("normal", 5), Style(header=header, px_per_mm=6))
     Image.fromarray(pixels).save(tmp_path / "scan.png")
