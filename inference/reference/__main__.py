@@ -1,9 +1,14 @@
-"""`python -m inference.reference DATA RUN [--epochs N]`: train the reference weights."""
+"""`python -m inference.reference DATA RUN`: train the reference weights.
+
+With `--draw` RUN becomes a bank of examples instead, for the runs of all folds (`--bank`). A run
+ends with `held.json`, the scores of its validation and test folds, and `command`, for the card.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -11,13 +16,14 @@ from pathlib import Path
 from inference.architecture import NetworkConfig
 from inference.axes import AXES, variants
 from inference.bank import draw
+from inference.errors import CohortError
 from inference.examples import Examples
 from inference.preprocess import Recipe
 from inference.reference import recipe
 from inference.reference.crossfold import HELD
 from inference.train import Progress, Run, TrainConfig
 
-_DECISIVE = ("epochs", "batch", "peak_lr", "size", "seed", "device", "test_fold", "slots")
+_DECISIVE = ("epochs", "batch", "peak_lr", "size", "seed", "device", "test_fold")
 
 
 def main() -> None:
@@ -44,21 +50,18 @@ def main() -> None:
 
 
 def _command(given: argparse.Namespace) -> str:
-    """Give the options that differ from the defaults and decide the weights, without any path."""
-    named = vars(_parser().parse_args(["DATA", "RUN"]))
-    told = [
-        f"--{name.replace('_', '-')} {value}"
-        for name, value in vars(given).items()
-        if name in _DECISIVE and value != named[name]
-    ]
+    """Give the options that decide the weights, for a card: without any path."""
+    told = [f"--{name} {shlex.quote(str(getattr(given, name)))}" for name in _DECISIVE]
     files = [f"--{name} {name.upper()}" for name in ("start", "bank") if getattr(given, name)]
-    return " ".join(["python -m inference.reference DATA RUN", *files, *told])
+    told += [f"--slots {given.slots}"] if given.bank else []
+    told += [f"--variant {shlex.quote(given.variant)}"] if given.variant else []
+    return " ".join(["python -m inference.reference DATA RUN", *files, *told]).replace("_", "-")
 
 
 def _config(given: argparse.Namespace) -> TrainConfig:
     height, width = map(int, given.size.split("x"))
-    base = recipe.config(
-        given.epochs,
+    base = TrainConfig(
+        epochs=given.epochs,
         batch=given.batch,
         threads=given.threads,
         workers=given.workers,
@@ -81,8 +84,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m inference.reference", description=__doc__)
     parser.add_argument("data", type=Path, help="folder that holds ptbxl/")
     parser.add_argument("run", type=Path, help="directory of the run; an existing one is resumed")
-    parser.add_argument("--epochs", type=int, default=16)
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--peak-lr", type=float, default=5e-4)
     parser.add_argument("--size", default="128x256", help="HEIGHTxWIDTH of the input")
     parser.add_argument("--start", default="", help="safetensors to start from, of any size")
@@ -92,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, default=1, help="processes that draw or fetch")
     parser.add_argument("--test-fold", type=int, default=0)
     parser.add_argument("--variant", default="", help="of the ablation grid, by name")
-    parser.add_argument("--slots", type=int, default=40, help="of the bank")
+    parser.add_argument("--slots", type=int, default=25, help="of the bank")
     parser.add_argument("--bank", type=Path, help="train on examples that --draw put there")
     parser.add_argument("--draw", action="store_true", help="draw a bank into RUN, for all folds")
     return parser
@@ -117,4 +120,7 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except CohortError as error:
+        sys.exit(f"error: {error}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from inference.bank import Bank
 from inference.reference import ptbxl
 from inference.reference.sources import CLASSES, MEASURES, PtbxlSource, usable
-from inference.train import Plan, TrainConfig
+from inference.train import Plan
 
 FOLDS = 5
 INJURED = 0.25
@@ -104,8 +104,3 @@ def _number(record: ptbxl.Record) -> int:
 def plan(parts: Split, drawn: Bank | None = None) -> Plan:
     """Give the training plan of a split, with its examples where they were drawn ahead."""
     return Plan(parts.training, parts.validation, CLASSES, MEASURES, drawn)
-
-
-def config(epochs: int, **changes: object) -> TrainConfig:
-    """Give the reference settings."""
-    return replace(TrainConfig(epochs=epochs, peak_lr=5e-4, batch=16), **changes)  # type: ignore[arg-type]
