@@ -6,14 +6,14 @@ Needs the `train` extra. Nothing here looks at a test fold or at an external coh
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from inference import embedding, guard
+from inference import embedding, guard, known
 from inference.bundle import GOLDEN, INT8, WEIGHTS, Bundle, open_bundle, write_card
 from inference.embedding import Embedding
 from inference.forms import F32, Waveform
@@ -51,6 +51,7 @@ class Material:
         golden: (k, 12, 2500) mV at 250 Hz, simulated.
         facts: the card's other tables: name, version, endpoint, data, training and so on.
         rule: chooses the threshold on the validation ECGs.
+        known: SHA-256 of the ECGs of `training` and `validation`, so that they are known again.
     """
 
     weights: Path
@@ -63,6 +64,7 @@ class Material:
     golden: F32
     facts: Mapping[str, Any]
     rule: ThresholdRule = field(default_factory=ThresholdRule)
+    known: Collection[str] = ()
 
 
 def build_bundle(material: Material, out: Path, *, int8: bool = True) -> Bundle:
@@ -72,6 +74,8 @@ def build_bundle(material: Material, out: Path, *, int8: bool = True) -> Bundle:
     (partial / GOLDEN).parent.mkdir(parents=True)
     shutil.copyfile(material.weights, partial / WEIGHTS)
     np.savez_compressed(partial / GOLDEN, uv=np.rint(material.golden * 1000).astype(np.int16))
+    if material.known:
+        known.save(partial, known.shortened(material.known))
     draft = _draft(material, partial)
     torch = TorchRuntime(draft)
     reference = torch.outputs(material.validation[:, None])

@@ -4,6 +4,7 @@
     NAME/weights.safetensors   fp16 kernels, fp32 vectors; no pickle is ever read
     NAME/openvino-int8.xml,.bin   optional, made by post-training quantisation
     NAME/embedding.safetensors the training inputs' features, for the guard; older bundles have none
+    NAME/known-ecgs.txt        optional, what it was made with by content (`inference.known`)
     NAME/golden/waveforms.npz  simulated ECGs whose logits the card states
     NAME/card.sig              optional Ed25519 signature of card.toml
 

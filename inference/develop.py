@@ -293,6 +293,7 @@ def _material(parts: Parts, train: TrainConfig, config: DevelopConfig, out: Path
         labels=np.array([source.label for source in sources["val"]]),
         golden=golden.waveforms(),
         rule=config.rule,
+        known=[each.case.digest for use in ("train", "val") for each in sources[use]],
         facts={
             "name": config.name,
             "version": config.version,

@@ -23,6 +23,7 @@ from inference.bundle import Bundle
 from inference.cohort import Tell, check_duplicates, read_cohort, silent, with_digests
 from inference.errors import CohortError
 from inference.forms import U8
+from inference.known import may_judge
 from inference.metrics import Array
 from inference.outcomes import KNOWN, SUBGROUPS, Outcomes, score_cohort, with_pictures
 from inference.score import Scorer
@@ -276,6 +277,7 @@ def evaluate(
     config: EvaluateConfig,
     *,
     internal: Path | None = None,
+    allow_known: bool = False,
     tell: Tell = silent,
 ) -> dict[str, Any]:
     """Score a cohort table and write `results.json`, `scores.csv` and `report.html` into `out`.
@@ -286,17 +288,23 @@ def evaluate(
         out: directory of the report.
         config: what is reported.
         internal: results.json of the internal validation, for the drop.
+        allow_known: also count ECGs that the bundle was made with; else they are left out.
         tell: told of the progress.
 
     Raises:
-        CohortError: the table cannot be used, or only one outcome could be scored.
+        CohortError: the table cannot be used, only one outcome could be scored, or the bundle was
+            made with these ECGs.
     """
     inside = None if internal is None else read_results(internal)
     cases = with_digests(read_cohort(table))
     repeats = check_duplicates(cases)
-    outcomes = score_cohort(scorer, cases, tell)
+    judges, known = may_judge(cases, scorer.bundle, allow_known=allow_known)
+    outcomes = score_cohort(scorer, judges, tell)
+    if not allow_known:
+        left_out = {**outcomes.left_out, **dict.fromkeys(known, "known")}
+        outcomes = replace(outcomes, left_out=left_out)
     results = summarise(outcomes, scorer.bundle, config)
-    results["cohort"]["repeated_files"] = repeats
+    results["cohort"] |= {"repeated_files": repeats, "known": len(known)}
     results["runtime"] = scorer.runtime.name
     if inside is not None:
         results["drop"] = drop(inside, results)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from inference import metrics
+from inference import known, metrics
 from inference.bundle import SIGNATURE, Bundle, check_name, open_bundle, write_card
 from inference.errors import CohortError
 from inference.outcomes import Outcomes
@@ -42,7 +42,8 @@ class RecalibrateConfig:
 def recalibrate(bundle: Bundle, outcomes: Outcomes, out: Path, config: RecalibrateConfig) -> Bundle:
     """Write a copy of the bundle with the site's calibration and threshold.
 
-    The parent's `[results]` are left out: they were measured at another threshold.
+    The parent's `[results]` are left out: they were measured at another threshold. The bundle knows
+    the site's ECGs again (`inference.known`).
 
     Raises:
         CohortError: fewer than ten ECGs of either outcome were scored, the scores do not rise with
@@ -63,6 +64,9 @@ def recalibrate(bundle: Bundle, outcomes: Outcomes, out: Path, config: Recalibra
     card["threshold"] = config.rule.choose(outcomes.labels, chances, odds)
     _check_parts(chances, card["threshold"])
     shutil.copytree(bundle.path, out, ignore=shutil.ignore_patterns(SIGNATURE))
+    seen = known.known_to(bundle) | known.shortened(case.digest for case in outcomes.cases)
+    if seen:
+        known.save(out, seen)
     write_card(out, card)
     return open_bundle(out)
 

@@ -65,6 +65,7 @@ _RULES = {
     "cost": "the lowest cost, {miss:g} a missed case and {false_alarm:g} a false alarm",
 }
 _REASONS = {
+    "known": "left out: the model was trained, or its threshold chosen, with this very ECG",
     "too-few-leads": "too few leads to be seen",
     "out-of-domain": "refused by the guard: unlike the ECGs that the model was trained on",
     "undecodable": "not a readable ECG file",
@@ -172,14 +173,15 @@ def _key(results: Mapping[str, Any]) -> str:
 
 
 def _cohort(cohort: Mapping[str, Any]) -> str:
-    refused = sum(cohort["refused"].values())
+    refused, left_out = sum(cohort["refused"].values()), len(cohort["left_out"].get("known", ()))
     rows: list[tuple[str, object]] = [
-        ("ECGs in the table", cohort["ecgs"] + refused),
+        ("ECGs in the table", cohort["ecgs"] + refused + left_out),
         ("Not scored", f"{refused}, of these {cohort['refused_positive']} with the outcome"),
         *(
             (f"… {_REASONS.get(reason, reason)}", count)
             for reason, count in sorted(({"out-of-domain": 0} | cohort["refused"]).items())
         ),
+        *([("Known to the model and left out", left_out)] if left_out else []),
         ("Scored", f"{cohort['ecgs']} (patients: {cohort['patients']})"),
         ("With the outcome", f"{cohort['positive']} ({cohort['prevalence']:.1%})"),
     ]
@@ -193,7 +195,18 @@ def _cohort(cohort: Mapping[str, Any]) -> str:
         '<p class="note">An ECG that was not scored is reported as such, never as negative; it '
         "counts in no figure below.</p>"
     )
-    return "<h2>Cohort</h2>" + table(("", ""), rows) + note + _left_out(cohort["left_out"])
+    own = _own(cohort.get("known", 0) - left_out)
+    return "<h2>Cohort</h2>" + own + table(("", ""), rows) + note + _left_out(cohort["left_out"])
+
+
+def _own(known: int) -> str:
+    """Warn of scored ECGs that the model was made with."""
+    if not known:
+        return ""
+    return (
+        f'<p class="warn"><b>Not a validation on other data:</b> of {known} ECGs the model knows '
+        "the outcome, for it was trained, or its threshold chosen, with them.</p>"
+    )
 
 
 def _not_stated(cohort: Mapping[str, Any]) -> str:

@@ -51,6 +51,12 @@ Workers = Annotated[
         show_default=False,
     ),
 ]
+AllowKnown = Annotated[
+    bool,
+    typer.Option(
+        "--allow-known", help="Also take ECGs that the bundle was made with, else left out."
+    ),
+]
 Rule = Annotated[str, typer.Option(help="How the threshold is chosen: f1, sensitivity or cost.")]
 Sensitivity = Annotated[float, typer.Option(min=0, max=1, help="Wanted, for that rule.")]
 Miss = Annotated[float, typer.Option(min=0, help="Cost of a missed case.")]
@@ -151,6 +157,7 @@ def evaluate(
         Path | None, typer.Option(help="results.json of the internal validation, for the drop.")
     ] = None,
     title: Annotated[str, typer.Option(help="Of the report.")] = "External validation",
+    allow_known: AllowKnown = False,
 ) -> None:
     """Validate a bundle on a cohort: results.json, scores.csv and a self-contained report.html."""
     from inference import evaluate as evaluation
@@ -159,7 +166,13 @@ def evaluate(
     with settings_told():
         use = evaluation.EvaluateConfig(prevalence, ecgs_per_day, draws, title=title)
     results = evaluation.evaluate(
-        scorer_of(config, bundle), cohort, out, use, internal=internal, tell=Ticker()
+        scorer_of(config, bundle),
+        cohort,
+        out,
+        use,
+        internal=internal,
+        allow_known=allow_known,
+        tell=Ticker(),
     )
     _show_metrics(results)
     typer.echo(f"report: {out / 'report.html'}")
@@ -188,9 +201,11 @@ def recalibrate(
     validated_by: Annotated[
         str, typer.Option(help="Who vouches that it is validated at this site.")
     ] = "",
+    allow_known: AllowKnown = False,
 ) -> None:
     """Fit calibration and threshold to a site's cohort; the weights stay. Writes a new bundle."""
     from inference.cohort import check_duplicates, read_cohort, with_digests
+    from inference.known import may_judge
     from inference.outcomes import score_cohort
     from inference.recalibrate import RecalibrateConfig
     from inference.recalibrate import recalibrate as fit
@@ -204,7 +219,9 @@ def recalibrate(
     cases = with_digests(read_cohort(cohort))
     check_duplicates(cases)
     scorer = scorer_of(config, bundle)
-    made = fit(scorer.bundle, score_cohort(scorer, cases, Ticker()), out, use)
+    judges, known = may_judge(cases, scorer.bundle, allow_known=allow_known)
+    _say_known(len(known), counted=allow_known)
+    made = fit(scorer.bundle, score_cohort(scorer, judges, Ticker()), out, use)
     line = made.card["calibration"]
     typer.echo(
         f"{out}: {made.name} {made.version}, slope {line['slope']:.3f}, "
@@ -287,7 +304,15 @@ def _show_metrics(results: dict[str, Any]) -> None:
     reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(refused.items()))
     rows.add_row("not scored", reasons)
     show(rows)
+    _say_known(cohort.get("known", 0), counted="known" not in cohort["left_out"])
     said = results["confusion"]
     for names, what in ((("tp", "fp"), "never"), (("tn", "fn"), "always")):
         if not any(said[name] for name in names):
             typer.echo(f"! at its threshold the model would {what} alert on this cohort")
+
+
+def _say_known(known: int, *, counted: bool) -> None:
+    """Say that the bundle was made with some of these ECGs."""
+    if known:
+        done = "counted all the same; these are no other data" if counted else "left out"
+        typer.echo(f"! ECGs that trained this bundle or chose its threshold: {known}, {done}")

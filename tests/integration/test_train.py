@@ -313,8 +313,16 @@ def test_from_a_folder_of_ecgs_to_a_recalibrated_bundle(tmp_path):
     scorer = Scorer.load(tmp_path / "run" / "bundle", "openvino-fp32", threads=1)
     config = EvaluateConfig(draws=50)
     internal = tmp_path / "run" / "report" / "results.json"
-    external = evaluate(scorer, table, tmp_path / "external", config, internal=internal)
+    own = evaluate(scorer, table, tmp_path / "own", config)
+    used = [int(row["row"]) for row in split if row["use"] != "test"]
+    assert set(own["cohort"]["left_out"]["known"]) <= set(used)
+    assert own["cohort"]["ecgs"] == results["cohort"]["ecgs"]
+    assert own["metrics"]["sensitivity"][0] == results["metrics"]["sensitivity"][0]
+    use = {"internal": internal, "allow_known": True}
+    external = evaluate(scorer, table, tmp_path / "external", config, **use)
     cohort = external["cohort"]
+    assert cohort["known"] == own["cohort"]["known"]
+    assert "Not a validation on other data" in (tmp_path / "external/report.html").read_text()
     assert cohort["ecgs"] + sum(cohort["refused"].values()) == 24
     assert cohort["ecgs"] >= 20
     before, after = (each["metrics"]["auroc"][0] for each in (results, external))
