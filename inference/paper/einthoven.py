@@ -48,11 +48,11 @@ def fit(layout: Layout, curves: tuple[Curve, ...], begin_mm: float, width_mm: fl
             known = ~np.isnan(shown).any(axis=0)
             if known.mean() < _SHOWN:
                 return Fit(_NONE, _NONE)
-            shown -= np.nanmedian(shown, axis=1, keepdims=True)
+            shown = shown[:, known] - np.median(shown[:, known], axis=1, keepdims=True)
             terms = shown * np.array(list(relation.values()))[:, None]
             places.append(wide * column + LABEL_MM + np.flatnonzero(known) * _STEP_MM)
-            broken.append(terms[:, known].sum(axis=0) ** 2)
-            whole.append((terms[:, known] ** 2).sum(axis=0))
+            broken.append(terms.sum(axis=0) ** 2)
+            whole.append((terms**2).sum(axis=0))
     if not places:
         return Fit(_NONE, _NONE)
     block = (np.concatenate(places) / width_mm * _BLOCKS).astype(np.intp)

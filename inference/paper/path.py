@@ -63,7 +63,7 @@ def follow_row(
     first = int(runs.col[0]) if runs.col.size else 0
     for col in range(len(starts) - 1):
         here: list[_State] = []
-        touched = [False] * len(states)
+        touched, most = [False] * len(states), dearest[col]
         for run in range(starts[col], starts[col + 1]):
             top, bottom = tops[run], bottoms[run]
             if bottom < baseline - reach or top > baseline + reach:
@@ -72,11 +72,14 @@ def follow_row(
             # a path may begin late, at the price of the columns that it leaves out
             best, before = (col - first) * skip + away * _OFF_START, -1
             for k, (cost, other_top, other_bottom, link) in enumerate(states):
-                gap = max(top - other_bottom, other_top - bottom) - 1.0
-                if gap <= 0:
-                    touched[k], total = True, cost
+                if top - other_bottom > 1.0:
+                    total = cost + (top - other_bottom - 1.0) * jump
+                elif other_top - bottom > 1.0:
+                    total = cost + (other_top - bottom - 1.0) * jump
                 else:
-                    total = cost + min(gap * jump, dearest[col])
+                    touched[k], total = True, cost
+                if total - cost > most:
+                    total = cost + most
                 if total < best:
                     best, before = total, link
             links.append((run, before))

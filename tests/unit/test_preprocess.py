@@ -85,6 +85,17 @@ def test_components_are_counted_8_connected_and_in_mm2():
         assert (kept > 0).sum() == 4 * side * side
 
 
+@pytest.mark.parametrize("blank", [1, 5, 9, 40])
+def test_components_in_bands_are_those_of_the_whole_image(blank):
+    """Blank rows between ink change nothing: the whole image's components give the same."""
+    rng = np.random.default_rng(blank)
+    binary = np.where(rng.random((400, 300)) > 0.75, 255, 0).astype(np.uint8)
+    binary[np.arange(400) % (60 + blank) < blank] = 0
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(binary, connectivity=8)
+    small = stats[:, cv2.CC_STAT_AREA] < 20
+    assert np.array_equal(drop_small(binary, 20), np.where(small[labels], 0, binary))
+
+
 @pytest.mark.parametrize("side", [2, 3, 4])
 def test_opening_is_the_union_of_the_squares_that_fit(side):
     """No shift for even squares: each result pixel lies in a full square of the input."""
