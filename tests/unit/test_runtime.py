@@ -107,6 +107,20 @@ def test_auto_takes_only_what_was_measured_to_hold(bundle):
     assert choose(replace(bundle, card={**bundle.card, "parity": failed})) == "openvino-fp32"
 
 
+def test_auto_takes_a_card_that_torch_sees(bundle, monkeypatch):
+    """Torch is only asked where the driver runs."""
+    from inference import runtime
+    from inference.runtime import eager
+
+    monkeypatch.setattr(eager, "has_card", lambda: True)
+    monkeypatch.setattr(runtime, "_DRIVER", bundle.path / "no-driver")
+    assert choose(bundle) == "openvino-fp32"
+    monkeypatch.setattr(runtime, "_DRIVER", bundle.path)
+    assert choose(bundle) == "torch"
+    monkeypatch.setattr(eager, "has_card", lambda: False)
+    assert choose(bundle) == "openvino-fp32"
+
+
 def test_the_card_records_the_parity_of_each_runtime(bundle):
     """Inputs, largest difference, changes of category, and whether the bound holds."""
     fp32 = bundle.card["parity"]["openvino-fp32"]
