@@ -32,6 +32,9 @@ SHARES = ("PR", "QRS", "ST", "T", "other")
 PAGE_S = 10.0
 COLUMNS = 4
 CAM_LAYER = 2
+RUNTIME = "torch"
+"""What computes the score that is explained; `inference.score` may take a quicker runtime, whose
+score differs by what the bundle's card states in `[parity]`."""
 _NOISE, _DRAWS = 0.05, 8
 
 
@@ -40,7 +43,7 @@ class Explained:
     """One ECG explained.
 
     Attributes:
-        probability: the score. threshold: the bundle's.
+        probability: the score by `RUNTIME`. threshold: the bundle's.
         images: `page` as it came; `gradcam`, `saliency` and `attention<layer>` over the page as a
             clinician reads it; RGB.
         shares: part of the beat to its share of the saliency; they add up to 1.
@@ -73,6 +76,7 @@ class Explained:
         }
         return {
             "probability": self.probability,
+            "runtime": RUNTIME,
             "threshold": self.threshold,
             "shares": self.shares,
             "ink": self.ink,

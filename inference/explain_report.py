@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 
 from inference import report
-from inference.explain import SHARES, Explained, compare
+from inference.explain import RUNTIME, SHARES, Explained, compare
 from inference.forms import LEADS
 
 
@@ -33,6 +33,8 @@ _NOTE = (
     '<p class="warn">An explanation shows what the network computes with, not that it is right. '
     "Enrichment is the share of saliency over the share of ink: 1 is no more than the trace "
     "itself.</p>"
+    f"<p>Scores are those of the network in {RUNTIME}, whose gradients are shown; <code>score</code> "
+    "takes the fastest runtime that the bundle allows and may differ a little.</p>"
 )
 
 
@@ -90,7 +92,7 @@ def _compared(one: Sequence[Explained], other: Sequence[Explained], names: tuple
 
 def _one(name: str, found: Explained) -> str:
     said = "positive" if found.probability >= found.threshold else "negative"
-    told = f"score {found.probability:.3f}, threshold {found.threshold:.3f}: {said}"
+    told = f"score {found.probability:.3f} ({RUNTIME}), threshold {found.threshold:.3f}: {said}"
     shown = ("gradcam", "saliency", *(f"attention{n}" for n in found.gates))
     return f"<h2>{escape(name)}: {told}</h2>" + _shown(found, shown)
 

@@ -69,7 +69,7 @@ def explain(
         other = _explained({n: named[n] for n in found}, out / "against", against, config)
         found = {name: each for name, each in found.items() if name in other}
     if found:
-        _show_shares(found, named, explain_report.SHARES)
+        _show_shares(found, named)
         (out / "explain.html").write_text(explain_report.html(found, other, (bundle, against)))
         typer.echo(f"report: {out / 'explain.html'}")
     if len(found) < len(files):
@@ -99,10 +99,13 @@ def _explained(
     return found
 
 
-def _show_shares(found: dict[str, Any], named: dict[str, Path], parts: tuple[str, ...]) -> None:
-    rows = table("ECG", "file", "score", *parts, title="Share of saliency by part of the beat")
+def _show_shares(found: dict[str, Any], named: dict[str, Path]) -> None:
+    from inference.explain import RUNTIME, SHARES
+
+    columns = ("ECG", "file", f"score ({RUNTIME})", *SHARES)
+    rows = table(*columns, title="Share of saliency by part of the beat")
     for name, each in found.items():
-        shares = (f"{each.shares[part]:.0%}" for part in parts)
+        shares = (f"{each.shares[part]:.0%}" for part in SHARES)
         rows.add_row(*plain(name, str(named[name])), f"{each.probability:.3f}", *shares)
     show(rows)
 
