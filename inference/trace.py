@@ -26,6 +26,7 @@ MM_PER_S = 25.0
 
 _REACH_MM = 32.0  # how far a trace goes from its baseline: 3.2 mV
 _LONGEST_MM, _SHORTEST_MM = 255.0, 245.0  # ten seconds at 25 mm/s, with what carts leave out
+_TOGETHER_MM = 0.6  # rows begin and end this near to one another
 _PULSE_MM = 7.5  # wider: 0.2 s at 50 mm/s
 _COLUMN_STARTS = (0.0, 0.25, 0.5, 0.75)
 _BEHIND_MM = (2.0, 4.0)
@@ -177,8 +178,8 @@ def _extent(panel: Panel, chosen: list[list[int]]) -> tuple[float, float]:
     if not chosen:
         raise Unscorable("too-few-leads", "no rows of traces were found")
     scale, pen = panel.grid.x_px_per_mm, panel.stroke / 2  # ink begins half a stroke early
-    begin = float(np.median([_tip(panel, runs[0], -1) for runs in chosen]) + pen) / scale
-    end = float(np.median([_tip(panel, runs[-1], 1) for runs in chosen]) - pen) / scale
+    begin = -_outer([-_tip(panel, runs[0], -1) / scale for runs in chosen]) + pen / scale
+    end = _outer([_tip(panel, runs[-1], 1) / scale for runs in chosen]) - pen / scale
     half = begin + (end - begin) / 2
     for pulse in panel.pulses:
         left, right = pulse.left / scale, pulse.right / scale
@@ -195,6 +196,13 @@ def _extent(panel: Panel, chosen: list[list[int]]) -> tuple[float, float]:
             f"the traces are {width:.0f} mm wide, 10 s at 25 mm/s are 250: other speed or cropped",
         )
     return begin, width
+
+
+def _outer(ends_mm: list[float]) -> float:
+    """Where the rows end together: a label or a steep wave can make one seem to end before."""
+    ends = np.array(ends_mm)
+    near = ends[np.abs(ends - np.median(ends)) <= _TOGETHER_MM]
+    return float(np.median(near[near >= near.max() - _TOGETHER_MM / 2]))
 
 
 def _tip(panel: Panel, run: int, step: int) -> float:

@@ -14,12 +14,11 @@ from inference.paper.runs import I64, Runs
 _SEPARATOR_MM = 50.0  # taller than a QRS complex is in one column; those of two rows ...
 _LEG_MM = 1.0  # ... that run into one another have their other legs so near, ...
 _ALONE = 1.45  # ... where what crosses a separator is less than half of its ink
-_LEVEL_MM = 2.0  # the separators of a page end at the same heights
+_LEVEL_MM = 2.0  # the separators of a page begin and end at the same heights
 _CERTAIN_MM = 90.0  # no QRS complexes of neighbouring rows make a line as tall
 _DOTS_MM = 20.0  # ink in the columns of a dotted separator ...
 _LEAN = 2  # px: from its middle ...
-_GAP_MM = 2.0  # ... with gaps up to this ...
-_DOTTED_LEVEL_MM = 4.0  # ... and ends that are a gap less sharp
+_GAP_MM = 2.0  # ... with gaps up to this
 _RULE_MM = 60.0  # a straight line of this width is no trace
 
 
@@ -32,9 +31,9 @@ class _Line:
     left: int
     right: int
 
-    def level_with(self, other: _Line, most: float) -> bool:
-        """Whether both end at the same heights."""
-        return abs(self.first - other.first) + abs(self.last - other.last) <= most
+    def spans(self, other: _Line, off: float) -> bool:
+        """Whether it is as long as the other, or longer: a QRS complex may hang on its end."""
+        return self.first <= other.first + off and self.last >= other.last - off
 
 
 def erase_lines(mask: U8, runs: Runs, grid: Grid) -> tuple[U8, tuple[int, ...]]:
@@ -53,7 +52,7 @@ def erase_lines(mask: U8, runs: Runs, grid: Grid) -> tuple[U8, tuple[int, ...]]:
 
 
 def _solid(mask: U8, runs: Runs, grid: Grid) -> list[_Line]:
-    """Neighbouring columns of tall runs that stand alone, or end where such a one does."""
+    """Neighbouring columns of tall runs that stand alone, or are as long as such a one."""
     tall = np.flatnonzero(runs.height > _SEPARATOR_MM * grid.y_px_per_mm)
     lines = [
         _Line(
@@ -66,8 +65,8 @@ def _solid(mask: U8, runs: Runs, grid: Grid) -> list[_Line]:
     ]
     reach, certain = max(2, round(_LEG_MM * grid.x_px_per_mm)), _CERTAIN_MM * grid.y_px_per_mm
     sure = [line for line in lines if line.last - line.first > certain or _alone(mask, line, reach)]
-    most = _LEVEL_MM * grid.y_px_per_mm
-    return [line for line in lines if any(line.level_with(other, most) for other in sure)]
+    off = _LEVEL_MM * grid.y_px_per_mm
+    return [line for line in lines if any(line.spans(other, off) for other in sure)]
 
 
 def _alone(mask: U8, line: _Line, reach: int) -> bool:
@@ -91,11 +90,15 @@ def _dotted(mask: U8, grid: Grid) -> list[_Line]:
         line = _Line(int(tallest[0]), int(tallest[-1]) + 1, max(0, middle - 1), middle + 2)
         if line.last - line.first > _SEPARATOR_MM * grid.y_px_per_mm:
             lines.append(line)
-    most = _DOTTED_LEVEL_MM * grid.y_px_per_mm
+    off = _LEVEL_MM * grid.y_px_per_mm
     return [
         line
         for line in lines
-        if any(line.level_with(other, most) for other in lines if other is not line)
+        if any(
+            line.spans(other, off) and other.spans(line, off)
+            for other in lines
+            if other is not line
+        )
     ]
 
 
