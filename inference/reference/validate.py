@@ -1,9 +1,10 @@
 """`python -m inference.reference.validate DATA BUNDLE OUT`: internal and external validation.
 
 Internal: the test fold of `raw`, never seen in training, threshold or parity. External: real paper
-pages of another country, cart and paper (Khan et al., Mendeley Data gwbz3fsgp8, CC BY 4.0), never
-trained on (what was looked at is told in docs/model-card.md). Writes a report of each and the
-figures with intervals into the bundle's card.
+pages of another country, cart and paper (Khan et al., Mendeley Data gwbz3fsgp8, CC BY 4.0), and the
+waveforms of four other collections (`inference.reference.hospitals`), never trained on (what was
+looked at is told in docs/model-card.md). Writes a report of each, and the figures with intervals
+into the bundle's card.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import argparse
 import csv
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,14 @@ from inference.errors import Unscorable
 from inference.evaluate import EvaluateConfig, drop, summarise, write
 from inference.forms import Waveform
 from inference.outcomes import Outcomes, with_refused
-from inference.reference import recipe
+from inference.reference import hospitals, recipe
+from inference.reference.hospitals import Labelled
 from inference.reference.ptbxl import RATE_HZ
 from inference.runtime import load, probability
 from inference.score import Scorer
 from inference.sources import load_sources
 
-EXTERNAL = "Khan, Hussain & Malik, Mendeley Data gwbz3fsgp8, CC BY 4.0"
+EXTERNAL = f"Khan, Hussain & Malik, Mendeley Data gwbz3fsgp8, CC BY 4.0; {hospitals.ATTRIBUTION}"
 COMPARISONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "external": (("mi", "post_mi"), ("normal",)),
     "external-acute": (("mi",), ("normal",)),
@@ -42,31 +44,36 @@ COMPARISONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 _KEPT = ("auroc", "auprc", "f1", "f1_at_half", "sensitivity", "specificity")
 
 
-def internal(data: Path, bundle: Bundle) -> Outcomes:
-    """Score the internal test fold in fp32 as it is served, with what the guard refuses."""
+def internal(data: Path) -> list[Labelled]:
+    """Give the records of the internal test fold."""
     sources = recipe.read(data / "ptbxl").split().test
+    return [Labelled(s.key, s.label, Waveform(s.record.samples, RATE_HZ)) for s in sources]
+
+
+def scored(items: Sequence[Labelled], bundle: Bundle) -> Outcomes:
+    """Score recordings in fp32 as they are served, with what the guard refuses."""
     scorer = Scorer(bundle, load(bundle, "openvino-fp32"))
-    kept, logits, records, refused = [], [], [], {}
-    for source in sources:
+    kept, logits, records, refused = [], [], [], []
+    for item in items:
         try:
-            prepared = scorer.prepare(Waveform(source.record.samples, RATE_HZ))
+            prepared = scorer.prepare(item.waveform)
             logit, record = scorer.judge(prepared.tracings, prepared.steps.input)
         except Unscorable as error:
-            refused[source.key] = (error.reason, source.label)
+            refused.append((error.reason, item.label))
         else:
-            kept.append(source)
+            kept.append(item)
             logits.append(logit)
             records.append(record)
-    keys = [source.key for source in kept]
+    keys = [item.key for item in kept]
     return Outcomes(
-        labels=np.array([source.label for source in kept]),
+        labels=np.array([item.label for item in kept]),
         scores=probability(np.array(logits), bundle),
         logits=np.array(logits),
         groups=np.array(keys),
         keys=keys,
         guard=records,
-        refused=Counter(reason for reason, _ in refused.values()),
-        refused_positive=sum(label for _, label in refused.values()),
+        refused=Counter(reason for reason, _ in refused),
+        refused_positive=sum(label for _, label in refused),
     )
 
 
@@ -110,9 +117,10 @@ def compare(seen: Mapping[str, Outcomes], name: str) -> Outcomes:
 def validate(data: Path, path: Path, out: Path) -> dict[str, Any]:
     """Write all reports; give the headline figures that also go into the card."""
     bundle = open_bundle(path)
-    cohorts = {"internal": internal(data, bundle)}
+    cohorts = {"internal": scored(internal(data), bundle)}
     seen = pages(data / "mendeley", bundle)
     cohorts |= {name: compare(seen, name) for name in COMPARISONS}
+    cohorts["external-waveforms"] = scored(hospitals.read(data / "waveforms"), bundle)
     figures, first = {}, None
     for name, outcomes in cohorts.items():
         title = f"{bundle.name} {bundle.version}: {name}"

@@ -10,7 +10,7 @@ from inference import augment
 from inference.augment import AugmentConfig
 from inference.beats import measure, r_peaks
 from inference.forms import LEADS, Waveform
-from inference.reference import crossfold, injury, ptbxl, recipe
+from inference.reference import crossfold, hospitals, injury, ptbxl, recipe
 from inference.reference.sources import PtbxlSource
 from inference.simulate import simulate
 from inference.sources import columns
@@ -198,3 +198,30 @@ def test_crossfold_pools_every_record_once():
     assert told["sensitivity"][0] == pytest.approx(2 / 3, abs=1e-4)
     assert told["specificity"][0] == 1
     assert told["all_positive_f1"] == pytest.approx(2 / 3, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("told", "label"),
+    [
+        ("right bundle branch block; atrial fibrillation", 0),
+        ("sinus bradycardia; lateral ischaemia; LVH", 1),
+        ("413844008; old MI; bradycardia", 1),
+        ("ST; NONE", 0),  # sinus tachycardia
+        ("ST; LVHV PWC STTC", 1),
+        ("ST; AQW RBBB", 0),
+        ("ST depression", 1),
+    ],
+)
+def test_the_words_of_other_hospitals_stand_for_the_endpoint_or_not(told, label):
+    """MI or ST-T change, as PTB-XL's superclasses have it."""
+    assert hospitals.label_of(told) == label
+
+
+@pytest.mark.shared
+def test_each_recording_of_the_other_hospitals_is_read_once(shared):
+    """76 rows, ten of them copies; 30 with an infarction or an ST-T change."""
+    pytest.importorskip("scipy.io")
+    found = hospitals.read(shared / "waveforms")
+    assert (len(found), sum(each.label for each in found)) == (66, 30)
+    assert all(each.waveform.samples_mv.shape[0] == 12 for each in found)
+    assert all(np.nanmax(np.abs(each.waveform.samples_mv)) < 20 for each in found)
