@@ -7,9 +7,12 @@ left out), so differences from the base are measured pair by pair.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ import numpy as np
 
 from inference import metrics, report
 from inference.axes import AXES, SIZES, Size, variants
+from inference.bank import Bank, draw
 from inference.bundle import Bundle, open_bundle
 from inference.charts import forest
 from inference.cohort import Tell, silent
@@ -31,7 +35,9 @@ from inference.develop import (
     refuse_another,
     train_on,
 )
+from inference.errors import CohortError
 from inference.evaluate import EvaluateConfig, Metric, bootstrapped
+from inference.examples import Examples
 from inference.outcomes import Outcomes
 from inference.runtime import load
 from inference.train import Report, TrainConfig, check_start
@@ -55,6 +61,8 @@ class AblateConfig:
         sizes: the variants of the axis `size`.
         folds, test_fold: as in `DevelopConfig`.
         draws: of the bootstrap, by patient.
+        draw_once: keep the training examples of every epoch in `out` and have the variants that
+            draw alike share them; the results are the same.
     """
 
     base: TrainConfig = field(default_factory=TrainConfig)
@@ -64,6 +72,7 @@ class AblateConfig:
     folds: int = 5
     test_fold: int = 0
     draws: int = 1000
+    draw_once: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be compared, before anything is read."""
@@ -126,14 +135,16 @@ def ablate(
 
     Args:
         table: the cohort.
-        out: directory; a variant's own is `AXIS/NAME` in it, with its bundle.
+        out: directory; a variant's own is `AXIS/NAME` in it, with its bundle; examples that are
+            drawn once are in `bank-...`.
         config: what is compared.
         tell: told of the reading of the cohort.
         begin: told of each variant as it begins.
         progress: told of the training.
 
     Raises:
-        CohortError, RuntimeMissing: as `inference.develop.develop`.
+        CohortError, RuntimeMissing: as `inference.develop.develop`; or there is no room for the
+            examples.
     """
     cells, use = grid(config), config.use()
     check_start(config.base)
@@ -142,7 +153,13 @@ def ablate(
     base: Outcomes | None = None
     for number, cell in enumerate(cells, start=1):
         begin(f"{number}/{len(cells)} {cell.axis}: {cell.name}")
-        bundle = _trained(cell, parts, out / cell.axis / cell.folder, use, progress)
+        folder = out / cell.axis / cell.folder
+        refuse_another(parts, folder, cell.train)
+        if not (folder / "bundle").exists():
+            drawn = _drawn(cell.train, parts, out, tell) if config.draw_once else None
+            train_on(parts, folder, cell.train, progress, drawn)
+            make_bundle(parts, folder, cell.train, _named(use, cell))
+        bundle = open_bundle(folder / "bundle")
         outcomes = _scored(bundle, parts)
         base = base or outcomes
         rows.append(_row(cell, outcomes, base, config))
@@ -150,16 +167,39 @@ def ablate(
     return rows
 
 
-def _trained(
-    cell: Variant, parts: Parts, folder: Path, use: DevelopConfig, progress: Report
-) -> Bundle:
-    """Give a variant's bundle, after training it where that was not finished before."""
-    refuse_another(parts, folder, cell.train)
-    if (folder / "bundle").exists():
-        return open_bundle(folder / "bundle")
-    named = replace(use, name=f"ablation-{cell.axis}-{cell.folder}")
-    train_on(parts, folder, cell.train, progress)
-    return make_bundle(parts, folder, cell.train, named)
+def _named(use: DevelopConfig, cell: Variant) -> DevelopConfig:
+    return replace(use, name=f"ablation-{cell.axis}-{cell.folder}")
+
+
+def _drawn(train: TrainConfig, parts: Parts, out: Path, tell: Tell) -> Bank:
+    """Give every training example of a run, drawn now if no variant before draws alike.
+
+    Raises:
+        CohortError: there is no room for them.
+    """
+    sources = parts.sources["train"]
+    alike = (asdict(train.recipe), asdict(train.augment), train.seed, train.epochs, parts.split())
+    name = hashlib.sha256(json.dumps([*alike, parts.digest]).encode()).hexdigest()[:12]
+    folder = out / f"bank-{name}"
+    if not folder.exists():
+        out.mkdir(parents=True, exist_ok=True)
+        height, width = train.recipe.input_height, train.recipe.input_width
+        _check_room(out, train.epochs * len(sources) * height * width)
+        examples = Examples(sources, train.recipe, train.augment, train.seed)
+        begun = folder.with_suffix(".drawing")
+        draw([examples] * train.epochs, begun, train.workers, partial(tell, "drawing examples"))
+        begun.rename(folder)
+    return Bank(folder, range(len(sources)), range(train.epochs))
+
+
+def _check_room(out: Path, needed: int) -> None:
+    """Refuse what would fill the disk: pages of a mapped file have no other way to say so."""
+    free = shutil.disk_usage(out).free
+    if needed > 0.9 * free:
+        raise CohortError(
+            f"the examples need {needed / 1e9:.1f} GB and {out} has {free / 1e9:.1f} GB free; "
+            "draw them anew for each variant, or name another directory"
+        )
 
 
 def _scored(bundle: Bundle, parts: Parts) -> Outcomes:

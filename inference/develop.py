@@ -18,6 +18,7 @@ import numpy as np
 
 from inference import augment, processes
 from inference.augment import AugmentConfig
+from inference.bank import Bank
 from inference.build import Material, build_bundle
 from inference.bundle import Bundle, check_name
 from inference.cohort import (
@@ -169,14 +170,20 @@ def read_parts(table: Path, config: DevelopConfig, tell: Tell = silent) -> Parts
     return parts
 
 
-def train_on(parts: Parts, out: Path, train: TrainConfig, report: Report = lambda _: None) -> None:
-    """Train in `out`, going on where an earlier call was stopped.
+def train_on(
+    parts: Parts,
+    out: Path,
+    train: TrainConfig,
+    report: Report = lambda _: None,
+    drawn: Bank | None = None,
+) -> None:
+    """Train in `out`, going on where an earlier call was stopped; `drawn` as in `Plan`.
 
     Raises:
         CohortError: `out` holds a run of other settings or of another split.
     """
     refuse_another(parts, out, train)
-    run = Run(train, Plan(parts.sources["train"], parts.sources["val"]), out)
+    run = Run(train, Plan(parts.sources["train"], parts.sources["val"], drawn=drawn), out)
     if processes.rank() == 0:
         out.mkdir(parents=True, exist_ok=True)
         (out / "split.csv").write_text(parts.split())

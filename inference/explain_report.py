@@ -33,8 +33,9 @@ _NOTE = (
     '<p class="warn">An explanation shows what the network computes with, not that it is right. '
     "Enrichment is the share of saliency over the share of ink: 1 is no more than the trace "
     "itself.</p>"
-    f"<p>Scores are those of the network in {RUNTIME}, whose gradients are shown; <code>score</code> "
-    "takes the fastest runtime that the bundle allows and may differ a little.</p>"
+    f"<p>Scores are those of the network in {RUNTIME}, whose gradients are shown; "
+    "<code>score</code> takes the fastest runtime that the bundle allows, which differs a "
+    "little.</p>"
 )
 
 

@@ -131,6 +131,13 @@ def ablate(
     test_fold: TestFold = 0,
     device: Device = "cpu",
     workers: Workers = None,
+    draw_once: Annotated[
+        bool,
+        typer.Option(
+            help="Keep the training examples in OUT (a byte a pixel, epoch and ECG) for all that "
+            "draw alike: the same results, and a card waits for the drawing only once."
+        ),
+    ] = False,
 ) -> None:
     """Train the declared variants one axis at a time and compare them with the base settings.
 
@@ -161,6 +168,7 @@ def ablate(
             sizes=[size_of(each) for each in sizes.split(",")],
             folds=folds,
             test_fold=test_fold,
+            draw_once=draw_once,
         )
     ticker = Ticker()
     results = ablation.ablate(cohort, out, config, tell=ticker, begin=_say, progress=ticker.train)

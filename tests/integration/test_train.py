@@ -167,6 +167,13 @@ def test_two_processes_share_a_run_and_one_writes(tmp_path):
     assert resumed.step == 6
 
 
+def test_examples_that_would_fill_the_disk_are_not_drawn(tmp_path):
+    """Said before; a mapped file that finds no room kills the process."""
+    ablate._check_room(tmp_path, 1)
+    with pytest.raises(CohortError, match="the examples need 1000000000"):
+        ablate._check_room(tmp_path, 10**18)
+
+
 def test_processes_take_equal_shares_of_each_batch(monkeypatch):
     """Two processes: their shares of a batch are the batch that one would take."""
     monkeypatch.setattr(processes, "count", lambda: 2)
@@ -283,6 +290,11 @@ def test_variants_are_compared_with_the_base_and_trained_once(tmp_path):
     card = open_bundle(tmp_path / "out" / "attention" / "none" / "bundle").card
     assert card["network"]["sa_after"] == []
     assert "AUROC less base" in (tmp_path / "out" / "ablation.html").read_text()
+
+    again = replace(config, draw_once=True)
+    drawn = ablate.ablate(table, tmp_path / "once", config=again)
+    assert [each["metrics"] for each in drawn] == [base["metrics"], without["metrics"]]
+    assert len(list((tmp_path / "once").glob("bank-*"))) == 1
 
     trained = len(told)
     assert ablate.ablate(table, tmp_path / "out", **run) == [base, without]
