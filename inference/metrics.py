@@ -177,18 +177,26 @@ def brier(labels: Array, scores: Array) -> float:
 def calibration_line(labels: Array, logits: Array) -> tuple[float, float]:
     """Fit `P(y) = sigmoid(slope * logit + intercept)` by Newton's method (Platt scaling).
 
-    Targets are drawn in a little, as Platt (1999) does, so that separable data stay finite.
+    Targets are drawn in a little, as Platt (1999) does, so that separable data stay finite; a step
+    that does not lower the loss is halved (Lin, Lin & Weng, Machine Learning 2007;68:267-276).
     """
     n1, n0 = float((labels == 1).sum()), float((labels != 1).sum())
     target = np.where(labels == 1, (n1 + 1) / (n1 + 2), 1 / (n0 + 2))
     x = np.stack((logits, np.ones_like(logits)), 1)  # (n, 2)
+
+    def loss(beta: Array) -> float:  # binary cross-entropy, from the log odds
+        odds = x @ beta
+        return float((np.logaddexp(0, odds) - target * odds).sum())
+
     beta = np.array([1.0, 0.0])
     for _ in range(50):
         p = 1 / (1 + np.exp(-np.clip(x @ beta, -30, 30)))
         weight = np.maximum(p * (1 - p), 1e-9)
         hessian = x.T @ (x * weight[:, None]) + 1e-9 * np.eye(2)
         step = np.linalg.solve(hessian, x.T @ (target - p))
-        beta = beta + np.clip(step, -2, 2)
+        while np.abs(step).max() > 1e-10 and loss(beta + step) > loss(beta):
+            step = step / 2
+        beta = beta + step
         if np.abs(step).max() < 1e-10:
             break
     return float(beta[0]), float(beta[1])

@@ -83,6 +83,20 @@ def test_platt_scaling_stays_finite_on_separable_data():
     assert abs(intercept) < 1
 
 
+def test_platt_scaling_does_not_run_to_and_fro():
+    """Confident logits, some of them wrong: a whole step overshoots; the gradient ends at zero."""
+    logits = np.concatenate([np.linspace(-4.3, -1.4, 22), np.linspace(3.2, 9.7, 21)])
+    labels = (logits > 0).astype(int)
+    labels[[3, 8, 30, 32]] = 1 - labels[[3, 8, 30, 32]]
+    slope, intercept = metrics.calibration_line(labels, logits)
+    n1, n0 = labels.sum(), (labels == 0).sum()
+    target = np.where(labels == 1, (n1 + 1) / (n1 + 2), 1 / (n0 + 2))
+    off = target - 1 / (1 + np.exp(-(slope * logits + intercept)))
+    assert off.sum() == pytest.approx(0, abs=1e-6)
+    assert (off * logits).sum() == pytest.approx(0, abs=1e-6)
+    assert 0.2 < slope < 0.8
+
+
 def test_the_bootstrap_draws_patients_not_ecgs():
     """Each patient ten times over: the interval is that of the patients, far wider."""
     rng = np.random.default_rng(1)
