@@ -19,6 +19,7 @@ from inference.paper.runs import Runs, find_runs
 
 _SKEW_DEG = 0.12  # 0.5 mm over 250 mm
 _BENT_MM = 0.4  # scans have up to 0.3
+_PASSES = 3  # each takes what bend the last one left
 _LONG_SIDE = 1600  # px: a larger page is scaled down to 5.4 px/mm on A4 ...
 _WANTED = 4.0  # px/mm ... but not below this, where the ECG is a small part of the page
 _COARSEST = 2.4  # px/mm; a 1 px stroke is 0.4 mm wide then
@@ -119,12 +120,13 @@ def _measured(pixels: U8, stated: float) -> tuple[Ink, Grid, U8]:
 def _flat(pixels: U8, layer: F32, bent: Grid) -> tuple[Ink, Grid, U8]:
     """A photographed page made flat, at the mean of its resolutions."""
     px_per_mm = float(np.sqrt(bent.x_px_per_mm * bent.y_px_per_mm))
-    pixels = flatten(pixels, layer, 5 * px_per_mm)
-    ink = find_ink(pixels)
-    grid = measure(grid_layer(pixels, ink), px_per_mm)
-    if grid.bend_mm > _BENT_MM:
-        raise Unscorable("no-grid", "the page is warped: its grid lines are not at right angles")
-    return ink, replace(grid, x_px_per_mm=px_per_mm, y_px_per_mm=px_per_mm), pixels
+    for _ in range(_PASSES):
+        pixels = flatten(pixels, layer, 5 * px_per_mm)
+        ink = find_ink(pixels)
+        grid = measure(layer := grid_layer(pixels, ink), px_per_mm)
+        if grid.bend_mm <= _BENT_MM:
+            return ink, replace(grid, x_px_per_mm=px_per_mm, y_px_per_mm=px_per_mm), pixels
+    raise Unscorable("no-grid", "the page is warped: its grid lines are not at right angles")
 
 
 def _rotated(page: U8, grid: Grid, quarters: int) -> tuple[U8, Ink, Grid]:
