@@ -348,7 +348,7 @@ def _misses(outcomes: Outcomes) -> list[tuple[str, U8]]:
     for key, picture in outcomes.pictures.items():
         label, score = outcomes.labels[at[key]], outcomes.scores[at[key]]
         what = "missed" if label == 1 else "false alarm"
-        shown.append((f"{what}: {key}, score {score:.3f}", picture))
+        shown.append((f"{what}: {key}, score {report.chance(score)}", picture))
     return shown
 
 

@@ -112,6 +112,11 @@ def number(value: float | None, digits: int = 3) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
+def chance(value: float) -> str:
+    """Write a probability; one that is made for a rare outcome is small and has more digits."""
+    return number(value, 3 if value >= 0.1 else 5)
+
+
 def interval(value: Sequence[float | None], digits: int = 3) -> str:
     """Write an estimate with its interval."""
     middle, low, high = (number(each, digits) for each in value)
@@ -125,7 +130,7 @@ def _model(results: Mapping[str, Any]) -> str:
     runtime = f", computed by {results['runtime']}" if "runtime" in results else ""
     return (
         f"<p>Model <b>{escape(model['name'])} {escape(model['version'])}</b>, bundle "
-        f"<code>{escape(model['bundle'][:16])}</code>, threshold {model['threshold']:.3f}"
+        f"<code>{escape(model['bundle'][:16])}</code>, threshold {chance(model['threshold'])}"
         f"{escape(runtime)}; written {escape(results['created'])}.<br>"
         f"Outcome: <b>{escape(endpoint.get('name', ''))}</b> "
         f"({escape(endpoint.get('meaning', ''))}).</p>"
@@ -149,7 +154,7 @@ def _output(model: Mapping[str, Any]) -> str:
     rule = model["threshold_rule"]
     chosen = f"{rule['ecgs']} for {_RULES[rule['rule']].format(**rule)}" if rule else ""
     return (
-        f"a score from 0 to 1; threshold {model['threshold']:.3f}, chosen on "
+        f"a score from 0 to 1; threshold {chance(model['threshold'])}, chosen on "
         f"{chosen or 'validation data only'}. {_meaning(model['calibration'])}"
     )
 

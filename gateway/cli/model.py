@@ -225,8 +225,9 @@ def recalibrate(
     line = made.card["calibration"]
     typer.echo(
         f"{out}: {made.name} {made.version}, slope {line['slope']:.3f}, "
-        f"intercept {line['intercept']:.3f}, threshold {made.threshold:.4f}\n{line['note']}"
+        f"intercept {line['intercept']:.3f}, threshold {made.threshold:.5f}"
     )
+    typer.echo(("! " if prevalence is None else "") + line["note"])
 
 
 def rule_of(rule: str, sensitivity: float, miss: float, false_alarm: float) -> ThresholdRule:

@@ -334,6 +334,35 @@ def test_numbers_that_mean_nothing_are_refused(tmp_path: Path, command, options,
     assert not (tmp_path / "out").exists()
 
 
+def test_recalibrate_says_where_its_probabilities_hold(tmp_path: Path, monkeypatch):
+    """A warning without a stated prevalence; ECGs that the bundle knows are left out, and told."""
+    from support.bundles import tiny_bundle
+
+    from inference.outcomes import Outcomes
+
+    labels = np.arange(60) % 2
+    logits = labels + np.linspace(-1, 1, 60)
+
+    def scored(_scorer, cases, _tell):
+        return Outcomes(labels, 1 / (1 + np.exp(-logits)), logits, labels, cases=cases)
+
+    monkeypatch.setattr("inference.outcomes.score_cohort", scored)
+    for number in (0, 1):
+        (tmp_path / f"{number}.png").write_bytes(bytes([number]))
+    table = tmp_path / "cohort.csv"
+    table.write_text("path,label,patient\n0.png,0,p\n1.png,1,q\n")
+    line = ["recalibrate", "--cohort", str(table), "--bundle", str(tiny_bundle())]
+    text = invoke(*line, "--out", str(tmp_path / "here"))
+    assert "! Probabilities and threshold hold only where 50.0% of the ECGs" in text
+    text = invoke(*line, "--out", str(tmp_path / "there"), "--prevalence", "0.01")
+    assert "Probabilities hold where 1.00% of the ECGs have the outcome, as stated" in text
+    line = ["recalibrate", "--cohort", str(table), "--bundle", str(tmp_path / "here")]
+    with pytest.raises(CohortError, match="2 of 2 ECGs trained this bundle"):
+        invoke(*line, "--out", str(tmp_path / "again"))
+    text = invoke(*line, "--out", str(tmp_path / "again"), "--allow-known")
+    assert "! ECGs that trained this bundle or chose its threshold: 2, counted all the same" in text
+
+
 def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path: Path, monkeypatch):
     """`--out` of every command that writes one, before a bundle is loaded."""
     (tmp_path / "out").write_text("")
