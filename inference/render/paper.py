@@ -7,7 +7,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from inference.forms import U8, Tracings, Waveform
 from inference.render.ink import F64, Pen, coverage
-from inference.render.layout import Page, Style, Trace, lay_out
+from inference.render.layout import Page, Style, Text, Trace, lay_out
+from inference.render.text import inked, legible
 
 INK = (20, 20, 28)
 MINOR = (250, 221, 221)
@@ -58,11 +59,15 @@ def _ink(paper: U8, laid: Page, style: Style) -> None:
         top[number, first : first + columns] = ends[0][0]
         bottom[number, first : first + columns] = ends[1][0]
     # one picture of ink for all traces: where they cross there is no more than full
-    amount = coverage(top, bottom, (height, width), pen.fine)
-    inked = np.nonzero(amount)
-    share = amount[inked][:, None].astype(np.float32) / 255
-    blend = paper[inked] * (1 - share) + np.array(INK, np.float32) * share
-    paper[inked] = np.rint(blend).astype(np.uint8)
+    _lay(paper, coverage(top, bottom, (height, width), pen.fine))
+
+
+def _lay(paper: U8, amount: U8) -> None:
+    """Lay ink, 0 to 255, over paper of its size, in place."""
+    where = np.nonzero(amount)
+    share = amount[where][:, None].astype(np.float32) / 255
+    blend = paper[where] * (1 - share) + np.array(INK, np.float32) * share
+    paper[where] = np.rint(blend).astype(np.uint8)
 
 
 def _down_px(trace: Trace, pen: Pen) -> F64:
@@ -77,9 +82,30 @@ def _drawn_mm(trace: Trace, style: Style) -> float:
 
 
 def _written(paper: U8, laid: Page, px: int) -> U8:
+    """Write the lines; one with other letters than ASCII is drawn as a whole."""
     image = Image.fromarray(paper)
     draw = ImageDraw.Draw(image)
-    for text in laid.texts:
-        font = ImageFont.load_default(text.size_mm * px)
-        draw.text((text.x_mm * px, text.baseline_mm * px), text.words, INK, font, anchor="ls")
-    return np.array(image, np.uint8)
+    lines = [(text, legible(text.words, _has)) for text in laid.texts]
+    for text, words in lines:
+        if words.isascii():
+            font = ImageFont.load_default(text.size_mm * px)
+            draw.text((text.x_mm * px, text.baseline_mm * px), words, INK, font, anchor="ls")
+    paper = np.array(image, np.uint8)
+    for text, words in lines:
+        if not words.isascii():
+            _lay(*_drawn(paper, text, words, px))
+    return paper
+
+
+def _drawn(paper: U8, text: Text, words: str, px: int) -> tuple[U8, U8]:
+    """Give the part of the paper where a line is drawn, and its ink."""
+    em = round(text.size_mm * px)
+    top = round(text.baseline_mm * px) - em - em // 2
+    left = round(text.x_mm * px) - em
+    ink = inked(words, em)[:, : paper.shape[1] - left]
+    return paper[top : top + ink.shape[0], left : left + ink.shape[1]], ink
+
+
+def _has(letter: str) -> bool:
+    """Tell whether Pillow's own font, of which we use ASCII, has a letter."""
+    return letter.isascii() and letter.isprintable()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,14 +10,17 @@ import numpy as np
 from PIL import Image
 from reportlab import rl_config
 from reportlab.lib.units import mm
-from reportlab.lib.utils import ImageReader, simpleSplit
+from reportlab.lib.utils import ImageReader
+from reportlab.pdfbase.pdfmetrics import registerFont, stringWidth
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.pdfgen.pathobject import PDFPathObject
 
 from inference.forms import F32, Tracings, Waveform
+from inference.render.font import DRAWN, DrawnFont
 from inference.render.heat import STRONGEST, WARM
 from inference.render.layout import Page, Style, Text, Trace, lay_out
 from inference.render.paper import INK, MAJOR, MINOR
+from inference.render.text import runs
 
 PLAIN, BOLD = "Helvetica", "Helvetica-Bold"
 _MINOR_MM, _MAJOR_MM = 0.1, 0.2
@@ -144,28 +146,49 @@ class Sheet:
     def write(
         self, text: Text, font: str = PLAIN, colour: Colour = INK, room_mm: float = 0
     ) -> None:
-        """Write a line; smaller where it would be wider than `room_mm`."""
-        words = _printable(text.words)
+        """Write a line, drawn letters in one weight; smaller where it is wider than `room_mm`."""
+        parts = _parts(text.words, font)
         size = text.size_mm
         if room_mm:
-            size *= min(1, room_mm / max(self._canvas.stringWidth(words, font, size), 1e-9))
+            size = min(size, room_mm / max(sum(width for *_, width in parts), 1e-9))
         self._canvas.setFillColorRGB(*(value / 255 for value in colour))
         with self.scaled(text.x_mm, text.baseline_mm, 1):
             self._canvas.scale(1, -1)
-            self._canvas.setFont(font, size)
-            self._canvas.drawString(0, 0, words)
+            x = 0.0
+            for words, face, width in parts:
+                self._canvas.setFont(face, size)
+                self._canvas.drawString(x, 0, words)
+                x += width * size
 
 
 def wrapped(words: str, size_mm: float, width_mm: float) -> list[str]:
     """Break words into lines of a width."""
-    return list(simpleSplit(_printable(words), PLAIN, size_mm, width_mm))
+    lines: list[str] = []
+    for paragraph in words.split("\n"):
+        left = 0.0
+        for word in paragraph.split():
+            needed = _width(f" {word}") * size_mm
+            if left < needed:
+                lines.append(word)
+                left = width_mm + _width(" ") * size_mm
+            else:
+                lines[-1] += f" {word}"
+            left -= needed
+    return lines
 
 
-def _printable(words: str) -> str:
-    """The built-in fonts know Windows Latin 1; other letters lose their accents or are `?`."""
-    return "".join(_letter(letter) for letter in unicodedata.normalize("NFC", words))
+def _width(words: str) -> float:
+    """Give the width of a line, in its size."""
+    return sum(width for *_, width in _parts(words, PLAIN))
 
 
-def _letter(letter: str) -> str:
-    forms = (letter, unicodedata.normalize("NFKD", letter)[0])
-    return next((form for form in forms if form.encode("cp1252", "ignore")), "?")
+def _parts(words: str, font: str) -> list[tuple[str, str, float]]:
+    """Part a line by font: words, its name, and their width in its size."""
+    registerFont(DrawnFont())  # of all, the first one stays
+    faced = [(run.words, DRAWN if run.drawn else font) for run in runs(words, _has)]
+    return [(part, face, stringWidth(part, face, 1)) for part, face in faced]
+
+
+def _has(letter: str) -> bool:
+    """Tell whether the built-in fonts, which know Windows Latin 1, have a letter."""
+    return letter.isprintable() and letter.encode("cp1252", "ignore") != b""
