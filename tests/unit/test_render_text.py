@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support import pdf
 
 from inference.forms import Tracings
@@ -76,6 +78,16 @@ def test_what_no_font_has_is_written_as_code_points():
         assert written in text(name)
         assert "?" not in text(name)
         assert (drawn(name) < 128).any()
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(st.characters(), max_size=12))
+def test_whatever_comes_can_be_written(words):
+    """Each letter of the line is in one of the fonts, and a second reading changes no letter."""
+    line = legible(words, plain)
+    assert all(plain(letter) or drawable(letter) for letter in line)
+    assert sorted(legible(line, plain)) == sorted(line)
+    assert "".join(run.words for run in runs(words, plain)) == line
 
 
 def test_right_to_left_words_stand_in_their_order():
