@@ -33,7 +33,7 @@ CHANGE_S = 0.1
 filters that differ by lead leave, goes. From 0.02 to 0.2 s the faults are found alike."""
 LARGEST_SHARE = 0.2
 """How much of the leads may break a relation, both root mean square. Recorded ECGs reach 0.06; a
-cohort whose leads were denoised one by one reaches 0.17 (docs/data-science.md)."""
+cohort whose leads were denoised one by one reaches 0.17 (docs/input-checks.md)."""
 LEAST_MV = 0.03
 """Less is rounding, to 20 uV at most, whatever its share of a low voltage."""
 _LEAST_S = 1.0

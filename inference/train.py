@@ -69,7 +69,7 @@ class TrainConfig:
         pretrained: a local safetensors file to start from.
     """
 
-    epochs: int = 12
+    epochs: int = 60
     batch: int = 16
     peak_lr: float = 5e-4
     warmup: float = 0.2

@@ -72,7 +72,7 @@ def register(app: typer.Typer) -> None:
 def train(
     cohort: Cohort,
     out: Out,
-    epochs: Epochs = 12,
+    epochs: Epochs = 60,
     batch: Batch = 16,
     peak_lr: PeakRate = 5e-4,
     loss: Annotated[str, typer.Option(help="brloss, brloss-positive, bce, ...")] = "brloss",
