@@ -202,6 +202,8 @@ def _outer(ends_mm: list[float]) -> float:
     """Where the rows end together: a label or a steep wave can make one seem to end before."""
     ends = np.array(ends_mm)
     near = ends[np.abs(ends - np.median(ends)) <= _TOGETHER_MM]
+    if not near.size:  # two here and two there
+        return float(np.median(ends))
     return float(np.median(near[near >= near.max() - _TOGETHER_MM / 2]))
 
 

@@ -148,6 +148,14 @@ def test_a_photographed_page_is_made_flat(tilt, curl_px):
     assert np.nanpercentile(off, 95) <= 0.5
 
 
+def test_rows_that_do_not_begin_together_are_placed_between():
+    """Where two rows lack their first 3 mm the page begins halfway, not anywhere."""
+    page = draw(heart(30), Style(pulse="", labels=False, px_per_mm=6))
+    begin = place(find_panel(Picture(page))).begin_mm
+    page[: 92 * 6, : 25 * 6] = 255
+    assert place(find_panel(Picture(page))).begin_mm == pytest.approx(begin + 1.5, abs=0.3)
+
+
 def test_a_creased_page_is_refused():
     """Where a fold breaks the grid the page is not taken for a smooth one."""
     page = draw(heart(30), Style(px_per_mm=6))
