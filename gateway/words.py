@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from gateway.store.rows import EcgRow
 from inference.electrodes import warning
 from inference.guard import in_words
+from inference.thresholds import shown
 
 
 def clock(value: datetime | None) -> str:
@@ -22,7 +23,7 @@ def local(value: datetime | None) -> str:
     """Show a time by its own clock, as the ward knows it; a naive one has none to name."""
     if value is None:
         return "at an unknown time"
-    zone = value.isoformat()[19:] if value.tzinfo else "(no zone)"
+    zone = value.isoformat(timespec="seconds")[19:] if value.tzinfo else "(no zone)"
     return f"{value:%Y-%m-%d %H:%M:%S} {zone}"
 
 
@@ -38,8 +39,13 @@ def place(value: str) -> str:
 
 
 def score(row: EcgRow) -> str:
-    """Show a score to three places."""
-    return "—" if row.score is None else f"{row.score.probability:.3f}"
+    """Show a score in as many places as its threshold needs."""
+    return "—" if row.score is None else shown(row.score.probability, row.score.threshold)
+
+
+def threshold(row: EcgRow) -> str:
+    """Show the threshold of a score."""
+    return "—" if row.score is None else shown(row.score.threshold, row.score.threshold)
 
 
 def guard(row: EcgRow) -> str:

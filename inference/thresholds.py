@@ -59,3 +59,8 @@ class ThresholdRule:
         else:
             found = metrics.best_f1_threshold(labels, chances, odds)
         return min(max(found, 1e-6), 1 - 1e-6)
+
+
+def shown(chance: float, threshold: float) -> str:
+    """Write a probability to be read against a threshold; a small threshold needs more places."""
+    return f"{chance:.{3 if threshold >= 0.1 else 5}f}"

@@ -37,7 +37,12 @@ def page_routes(store: Store, pictures: Album[Drawn], version: str) -> APIRouter
     """Give the routes of the pages, reading from `store` and showing `pictures`."""
     templates = Jinja2Templates(directory=TEMPLATES)
     templates.env.filters.update(
-        clock=words.clock, day=words.day, guard=words.guard, place=words.place, score=words.score
+        clock=words.clock,
+        day=words.day,
+        guard=words.guard,
+        place=words.place,
+        score=words.score,
+        threshold=words.threshold,
     )
     templates.env.globals.update(version=version, State=State)
     router = APIRouter()

@@ -20,6 +20,7 @@ from inference.forms import Tracings, Waveform
 from inference.prepare import Prepared
 from inference.render.result import Words
 from inference.render.result import result_pdf as drawn
+from inference.thresholds import shown
 
 if TYPE_CHECKING:  # a model runtime
     from inference.runtime.maps import Maps
@@ -92,7 +93,8 @@ def _verdict(score: Score) -> str:
     side = "at or above" if score.positive else "below"
     category = "positive" if score.positive else "negative"
     return (
-        f"Score {score.probability:.3f}, {side} the threshold {score.threshold:.3f}: {category} · "
+        f"Score {shown(score.probability, score.threshold)}, {side} the threshold "
+        f"{shown(score.threshold, score.threshold)}: {category} · "
         f"{score.model} {score.version} · bundle {score.bundle[:12]}"
     )
 
@@ -100,7 +102,8 @@ def _verdict(score: Score) -> str:
 def _facts(score: Score, ecg: EcgRow, site: ResultSite, maps: Maps) -> Iterator[str]:
     yield (
         f"Scored by {score.model} {score.version} on {score.runtime}. The maps are of the bundle's "
-        f"fp32 network, which scores {maps.probability:.3f}. Bundle SHA-256 {score.bundle}."
+        f"fp32 network, which scores "
+        f"{shown(maps.probability, score.threshold)}. Bundle SHA-256 {score.bundle}."
     )
     if ecg.guard:
         yield f"Input domain: {words.guard(ecg)}."

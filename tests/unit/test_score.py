@@ -20,6 +20,7 @@ from inference.prepare import pictures_of_refused
 from inference.render import Style, page
 from inference.score import Scorer, self_test
 from inference.simulate import simulate
+from inference.thresholds import shown
 
 
 @pytest.fixture(scope="module")
@@ -184,3 +185,9 @@ def test_a_waveform_that_is_too_short_is_unscorable(scorer):
     short = Waveform(simulate("normal", 1, seconds=3.0).samples_mv, 500.0)
     with pytest.raises(Unscorable, match="too-short"):
         scorer.prepare(short)
+
+
+def test_a_small_threshold_is_shown_with_more_places():
+    """Recalibrated for a rare outcome, 0.0007 and 0.001 must not read the same."""
+    assert shown(0.9042, 0.637) == "0.904"
+    assert shown(0.0007, 0.001) == "0.00070"
