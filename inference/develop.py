@@ -282,7 +282,12 @@ def outcomes_of(bundle: Bundle, sources: Sequence[CohortSource], logits: Array) 
         scores=probability(logits, bundle),
         logits=logits,
         groups=np.array([case.patient for case in cases]),
-        strata=strata_of(cases, [s.form for s in sources], [s.format for s in sources]),
+        strata=strata_of(
+            cases,
+            source=[source.form for source in sources],
+            format=[source.format for source in sources],
+            layout=[s.tracings.read.layout if s.tracings.read else "" for s in sources],
+        ),
         keys=[case.key for case in cases],
         cases=cases,
     )

@@ -53,6 +53,21 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
+class Read:
+    """How a page was read.
+
+    Attributes:
+        layout: `3x4`, `6x2`, `12x1`, `4x3`, with `-cabrera` and the number of rhythm strips, `+1`.
+        px_per_mm: resolution along the time axis, as the page was worked on.
+        misfit: root mean square of what breaks Einthoven's law over that of the leads, 0 to 1.
+    """
+
+    layout: str
+    px_per_mm: float
+    misfit: float
+
+
+@dataclass(frozen=True, slots=True)
 class Tracings:
     """What a page of 3 rows x 4 columns and one rhythm strip shows.
 
@@ -62,8 +77,10 @@ class Tracings:
             7.5-10 s. NaN where the trace could not be followed.
         rhythm_mv: (samples x 4,) mV, lead II over 10 s; NaN where there is none.
         rate_hz: samples per second of both.
+        read: how they were read off a page; None: a waveform's.
     """
 
     leads_mv: F32
     rhythm_mv: F32
     rate_hz: float
+    read: Read | None = None

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,11 @@ def known(record: Record) -> Iterator[None]:
         raise
 
 
+def reading(tracings: Tracings) -> Record:
+    """Give `layout`, `px_per_mm` and `misfit` of a page that was read; nothing of a waveform."""
+    return asdict(tracings.read) if tracings.read else {}
+
+
 def check_leads(tracings: Tracings, table: Mapping[str, Any]) -> Record:
     """Give the number of `leads` shown and `min_leads`.
 
@@ -117,6 +123,11 @@ _IN_WORDS = (
 def in_words(record: Record) -> list[str]:
     """Say each measured number with its bound; of older records what they hold."""
     said = []
+    if "layout" in record:
+        said.append(
+            f"page of layout {record['layout']} at {record['px_per_mm']:.4g} px/mm, "
+            f"misfit to Einthoven's law {record['misfit']:.2f}"
+        )
     for name, what, bound, how in _IN_WORDS:
         if name in record:
             limit = f" ({how} {record[bound]:.4g})" if bound in record else ""

@@ -19,7 +19,7 @@ from inference.score import Scorer
 
 KNOWN = ("sex", "age_band", "site")
 """Subgroups that a cohort table may tell."""
-SUBGROUPS = (*KNOWN, "period", "source", "format")
+SUBGROUPS = (*KNOWN, "period", "source", "format", "layout")
 _PAGE = Style(px_per_mm=5)
 _WORST = 6
 
@@ -75,7 +75,10 @@ def score_cohort(scorer: Scorer, cases: Sequence[Case], tell: Tell = silent) -> 
         logits=np.array([each[2] for each in kept]),
         groups=np.array([case.patient for case in rows]),
         strata=strata_of(
-            rows, [str(each[3]["source"]) for each in kept], [each[4] for each in kept]
+            rows,
+            source=[str(each[3]["source"]) for each in kept],
+            format=[each[4] for each in kept],
+            layout=[str(each[3].get("layout", "")) for each in kept],
         ),
         keys=[case.key for case in rows],
         guard=[each[3] for each in kept],
@@ -84,13 +87,14 @@ def score_cohort(scorer: Scorer, cases: Sequence[Case], tell: Tell = silent) -> 
     return with_refused(outcomes, refused)
 
 
-def strata_of(
-    cases: Sequence[Case], sources: Sequence[str], formats: Sequence[str]
-) -> dict[str, Array]:
-    """Give the subgroup of each case by `SUBGROUPS`, empty where unknown."""
+def strata_of(cases: Sequence[Case], **read: Sequence[str]) -> dict[str, Array]:
+    """Give the subgroup of each case by `SUBGROUPS`, empty where unknown.
+
+    `read` holds what the files told: `source`, `format`, `layout`.
+    """
     named: dict[str, Sequence[str]] = {n: [getattr(case, n) for case in cases] for n in KNOWN}
     named |= {"period": halves([case.time for case in cases])}
-    named |= {"source": sources, "format": formats}
+    named |= read
     return {name: np.array(values) for name, values in named.items()}
 
 

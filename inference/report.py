@@ -56,6 +56,7 @@ _GROUPS = {
     "period": "time",
     "source": "source",
     "format": "file format",
+    "layout": "layout of the page",
 }
 _STATED = {"sex": "sex", "age_band": "age", "site": "site"}
 _ROWS = 40  # named of each reason

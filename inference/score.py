@@ -38,9 +38,10 @@ class Scored:
         runtime: what computed it.
         validated: the card says that the bundle is validated at this site.
         prepared: what the score was made of.
-        guard: `source`, `leads` with `min_leads`, `distance` with its `bound`, and `embedding` with
-            its `embedding_bound`; `embedding` is `not measured` where the bundle states none;
-            `electrodes` names those that seem interchanged, else it is empty.
+        guard: `source`; of a page `layout`, `px_per_mm` and `misfit`; `leads` with `min_leads`,
+            `distance` with its `bound`, and `embedding` with its `embedding_bound`; `embedding` is
+            `not measured` where the bundle states none; `electrodes` names those that seem
+            interchanged, else it is empty.
         timings_ms: milliseconds of each stage.
     """
 
@@ -161,6 +162,7 @@ class Scorer:
         """
         table = self.bundle.card.get("guard", {})
         record: dict[str, float | int | str] = {
+            **guard.reading(tracings),
             "embedding": NOT_MEASURED,
             "electrodes": electrodes.noted(tracings),
         }

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from inference.errors import Unscorable
-from inference.forms import F32, LEADS, Tracings
+from inference.forms import F32, LEADS, Read, Tracings
 from inference.paper import Panel, turned
 from inference.paper.digitise import Curve, digitise, sample
 from inference.paper.einthoven import LABEL_MM, Fit, fit
@@ -65,12 +65,17 @@ def follow(panel: Panel) -> Tracings:
     """Digitise the traces of a panel.
 
     Returns:
-        Tracings at 250 Hz, each lead's median at 0 mV, NaN where a trace could not be followed.
+        Tracings at 250 Hz, each lead's median at 0 mV, NaN where a trace could not be followed,
+        with how they were read.
 
     Raises:
         Unscorable: `too-few-leads`, `wrong-speed`, `not-an-ecg` or `flat-line`.
     """
-    return tracings(place(panel))
+    placed = place(panel)
+    layout, scale = placed.layout, float(panel.grid.x_px_per_mm)
+    strips = f"+{layout.strips}" if layout.strips else ""
+    read = Read(layout.name + strips, round(scale, 2), round(float(placed.misfit), 3))
+    return replace(tracings(placed), read=read)
 
 
 def place(panel: Panel) -> Placed:

@@ -66,7 +66,9 @@ def outcomes():
         scores=1 / (1 + np.exp(-logits)),
         logits=logits,
         groups=np.array([case.patient for case in cases]),
-        strata=strata_of(cases, ["page"] * 60, ["pdf", "png"] * 30),
+        strata=strata_of(
+            cases, source=["page"] * 60, format=["pdf", "png"] * 30, layout=["3x4+1", "6x2"] * 30
+        ),
         keys=[case.key for case in cases],
         cases=cases,
     )

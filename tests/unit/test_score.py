@@ -166,6 +166,9 @@ def test_an_input_far_from_the_training_inputs_is_not_scored():
     assert caught.value.guard["distance"] > caught.value.guard["bound"] == table["bound"]
 
 
+BEFORE = ("source", "layout", "px_per_mm", "misfit", "leads", "min_leads", "distance")
+
+
 def test_a_refusal_keeps_what_was_measured_before_it(scored, tmp_path):
     """Refused by its ink: source, leads and distance are on record, the features were not seen."""
     shutil.copytree(tiny_bundle(), tmp_path / "tiny")
@@ -175,7 +178,7 @@ def test_a_refusal_keeps_what_was_measured_before_it(scored, tmp_path):
     strict = Scorer.load(tmp_path / "tiny", "openvino-fp32", threads=1)
     with pytest.raises(Unscorable, match=r"out-of-domain.*inputs") as caught:
         strict.score(png(page(simulate("normal", 7))))
-    measured = {name: scored.guard[name] for name in ("source", "leads", "min_leads", "distance")}
+    measured = {name: scored.guard[name] for name in BEFORE}
     unseen = {"electrodes": "", "embedding": "not measured"}
     assert caught.value.guard == {**measured, "bound": bound, **unseen}
 

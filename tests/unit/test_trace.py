@@ -233,3 +233,11 @@ def test_the_layout_is_named():
     placed = place(find_panel(Picture(draw(heart(14), Style(strips=("II", "V1"))))))
     assert (placed.layout.name, placed.layout.strips) == ("3x4", 2)
     assert placed.misfit < 0.3
+
+
+def test_tracings_say_how_they_were_read():
+    """Layout with its strips, resolution and misfit of a page."""
+    read = follow(find_panel(Picture(draw(heart(), Style(px_per_mm=6))))).read
+    assert read.layout == "3x4+1"
+    assert read.px_per_mm == pytest.approx(6, rel=0.1)
+    assert 0 <= read.misfit < 0.3
