@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Self
 
 
 class State(StrEnum):
@@ -44,6 +46,15 @@ class MediaType(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Name:
+    """One name of a patient, as one source writes it in one script."""
+
+    family: str = ""
+    given: str = ""
+    middle: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Patient:
     """A patient as the source named them (DICOM PS3.3 C.7.1.1, HL7 PID).
 
@@ -53,6 +64,9 @@ class Patient:
         id_type: identifier type code, PID-3.5.
         family: family name. given: given name. middle: middle name or initial.
         birth_date: `YYYYMMDD` or empty. sex: `M`, `F`, `O`, `U` or empty.
+        also_named: what else the source calls them, most often the same name in another script:
+            further component groups of a PN (PS3.5 6.2.1), further repetitions of PID-5. Compared,
+            never shown or sent.
     """
 
     id: str = ""
@@ -63,6 +77,29 @@ class Patient:
     middle: str = ""
     birth_date: str = ""
     sex: str = ""
+    also_named: tuple[Name, ...] = ()
+
+    @property
+    def names(self) -> tuple[Name, ...]:
+        """All names, the one that is shown first."""
+        return (Name(self.family, self.given, self.middle), *self.also_named)
+
+    def named(self, names: Iterable[Name]) -> Self:
+        """Give the patient under a source's names: the first that is filled in is shown.
+
+        A further one without a family name (a nickname) names nobody by itself and is left out.
+        """
+        filled = [name for name in names if name != Name()]
+        if not filled:
+            return self
+        shown, *others = filled
+        return replace(
+            self,
+            family=shown.family,
+            given=shown.given,
+            middle=shown.middle,
+            also_named=tuple(name for name in others if name.family),
+        )
 
 
 @dataclass(frozen=True, slots=True)

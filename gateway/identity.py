@@ -4,6 +4,10 @@ The visit is the one that ADT knew of at ECG time. Identity is compared with the
 ADT on the same identifier, whenever that came, because a wrong header is wrong at any time. Once
 ADT has merged an identifier into another, results name the other (HL7 v2.5.1 3.3.40: the first
 "would then logically never be referenced in future transactions").
+
+A name may come in several scripts (PS3.5 6.2.1, XPN-8): one that both sides write alike is enough.
+Where they share no script, identifier, birth date and sex decide
+(`docs/decisions/0016-names-without-a-common-script.md`).
 """
 
 from __future__ import annotations
@@ -11,13 +15,24 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import IntEnum
 from typing import Protocol
 
 from gateway.clock import moment
-from gateway.ecg import Encounter, Patient
+from gateway.ecg import Encounter, Name, Patient
 from gateway.store.rows import EcgRow, EncounterRow
 
-_GERMAN = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue"})
+_IN_TWO_LETTERS = str.maketrans(
+    {"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe", "đ": "dj", "ð": "dh"}
+)
+_WHOLE = {"ł": "l", "đ": "d", "ð": "d", "ħ": "h", "\N{LATIN SMALL LETTER DOTLESS I}": "i"}
+_WHOLE |= {"ø": "o", "æ": "ae", "œ": "oe", "þ": "th"}
+_HIRAGANA = {chr(code): chr(code - 0x60) for code in range(0x30A1, 0x30F7)}
+_BASE = str.maketrans(_WHOLE | _HIRAGANA)
+"""Letters that Unicode does not take apart, and katakana, to what they are compared as."""
+
+_OLDEST = "1901"
+"""Nobody alive was born before; systems write 19000101 or 00000000 for an unknown birth date."""
 
 
 class Adt(Protocol):
@@ -38,12 +53,14 @@ class Visit:
         encounter: the visit at ECG time; None when ADT knows of none.
         disagreement: the first field in which header and ADT differ (`birth-date`, `family`,
             `given` or `sex`); empty when they agree or ADT does not know the patient.
+        unlike_scripts: header and ADT write the name in scripts that cannot be compared.
         known: ADT has told of the patient, whenever that was.
         merged: the patient under the identifier that ADT merged theirs into; None for no merge.
     """
 
     encounter: Encounter | None = None
     disagreement: str = ""
+    unlike_scripts: bool = False
     known: bool = False
     merged: Patient | None = None
 
@@ -73,8 +90,13 @@ def find_visit(ecg: EcgRow, adt: Adt) -> Visit:
         return Visit()
     found = adt.at(patient.id, patient.id_authority, _taken_at(ecg))
     encounter = found.encounter if found is not None else None
-    differs = disagreement(patient, newest.patient)
-    return Visit(encounter, differs, known=True, merged=_merged(patient, newest))
+    return Visit(
+        encounter,
+        disagreement(patient, newest.patient),
+        unlike_scripts(patient, newest.patient),
+        known=True,
+        merged=_merged(patient, newest),
+    )
 
 
 def newest_word(ecg: EcgRow, adt: Adt) -> Word:
@@ -106,15 +128,22 @@ def disagreement(header: Patient, adt: Patient) -> str:
     """Name the first field in which two descriptions of one patient differ; empty if none does.
 
     A field that one side leaves empty does not differ. Names are compared without case, accents
-    and punctuation; an initial agrees with the name that it begins.
+    and punctuation; an initial agrees with the name that it begins. Names without a common script
+    differ unless both sides know the same birth date.
     """
+    match, part = _compare_names(header, adt)
+    unproven = match is _Match.UNLIKE and not _born_alike(header.birth_date, adt.birth_date)
     differs = {
         "birth-date": _dates_differ(header.birth_date, adt.birth_date),
-        "family": _names_differ(header.family, adt.family),
-        "given": _names_differ(header.given, adt.given, initials=True),
+        part: match is _Match.OTHER or unproven,
         "sex": {header.sex.upper(), adt.sex.upper()} == {"M", "F"},
     }
     return next((field for field, yes in differs.items() if yes), "")
+
+
+def unlike_scripts(header: Patient, adt: Patient) -> bool:
+    """Tell whether two descriptions write the name in scripts that cannot be compared."""
+    return _compare_names(header, adt)[0] is _Match.UNLIKE
 
 
 def _taken_at(ecg: EcgRow) -> datetime:
@@ -126,19 +155,60 @@ def _dates_differ(one: str, other: str) -> bool:
     return bool(one and other) and one[:8] != other[:8]
 
 
-def _names_differ(one: str, other: str, *, initials: bool = False) -> bool:
+def _born_alike(one: str, other: str) -> bool:
+    return one[:8] == other[:8] >= _OLDEST
+
+
+class _Match(IntEnum):
+    """What comes of comparing two names; of the parts of one, the greatest counts."""
+
+    NONE = 0
+    SAME = 1
+    UNLIKE = 2
+    OTHER = 3
+
+
+def _compare_names(header: Patient, adt: Patient) -> tuple[_Match, str]:
+    """Compare each name with each: one that is the same is enough.
+
+    Returns:
+        What came of it, and the part that decided, `given` before `family`: where only given names
+            differ, a family name is the same.
+    """
+    found = dict(sorted(_compare(one, other) for one in header.names for other in adt.names))
+    order = (_Match.SAME, _Match.OTHER, _Match.UNLIKE, _Match.NONE)
+    return next((match, found[match]) for match in order if match in found)
+
+
+def _compare(one: Name, other: Name) -> tuple[_Match, str]:
+    family = _compare_parts(one.family, other.family)
+    given = _compare_parts(one.given, other.given, initials=True)
+    return (family, "family") if family >= given else (given, "given")
+
+
+def _compare_parts(one: str, other: str, *, initials: bool = False) -> _Match:
     ours, theirs = _spellings(one), _spellings(other)
-    if not all(ours | theirs) or ours & theirs:
-        return False
-    return not (initials and any(a.startswith(b) or b.startswith(a) for a in ours for b in theirs))
+    if not all(ours | theirs):
+        return _Match.NONE
+    begins = any(a.startswith(b) or b.startswith(a) for a in ours for b in theirs)
+    if ours & theirs or (initials and begins):
+        return _Match.SAME
+    scripts = _scripts(ours), _scripts(theirs)
+    return _Match.UNLIKE if all(scripts) and scripts[0].isdisjoint(scripts[1]) else _Match.OTHER
+
+
+def _scripts(spellings: set[str]) -> set[str]:
+    """Name the scripts of letters: `LATIN`, `CJK`, as the names of letters in Unicode begin."""
+    letters = {letter for spelling in spellings for letter in spelling if letter.isalpha()}
+    return {unicodedata.name(letter, "").partition(" ")[0] for letter in letters}
 
 
 def _spellings(name: str) -> set[str]:
     """Give the ways in which carts and ADT write a name: `Müller`, `MUELLER`, `Muller`."""
     folded = unicodedata.normalize("NFC", name).casefold()
-    return {_letters(folded), _letters(folded.translate(_GERMAN))}
+    return {_letters(folded), _letters(folded.translate(_IN_TWO_LETTERS))}
 
 
 def _letters(name: str) -> str:
-    plain = unicodedata.normalize("NFKD", name)
+    plain = unicodedata.normalize("NFKD", name).translate(_BASE)
     return "".join(character for character in plain if character.isalnum())

@@ -44,6 +44,8 @@ from inference.render import png
 
 UNKNOWN = "patient-unknown"
 """Why an ECG is quarantined that would be a live alert on a patient that ADT never told of."""
+NAME_NOT_COMPARED = "by identifier, birth date and sex: the names share no script"
+"""What the timeline says where header and ADT name the patient in different scripts."""
 
 Images = Mapping[str, NDArray[np.uint8]]
 
@@ -221,6 +223,7 @@ def _work(job: _Job) -> _Result:
         images={name: job.keep(png(pixels)) for name, pixels in evidence.items()},
         guard=guard,
         encounter=visit.encounter,
+        compared=_compared(visit),
     )
     if _in_doubt(job, verdict, visit):
         return _Result(replace(outcome, state=State.QUARANTINED, reason=UNKNOWN))
@@ -255,6 +258,7 @@ def _failed(job: _Job, reason: str) -> _Result:
         visit = _visit(job)
         if visit.disagreement:
             return _quarantined(visit)
+        outcome = replace(outcome, compared=_compared(visit))
         return _Result(outcome, _told(job, verdict, visit))
     except (StoreUnavailable, OutOfResources):
         raise
@@ -277,7 +281,12 @@ def _in_doubt(job: _Job, verdict: Verdict, visit: Visit) -> bool:
 
 
 def _quarantined(visit: Visit) -> _Result:
-    return _Result(Outcome(State.QUARANTINED, mismatch(visit.disagreement)))
+    reason = mismatch(visit.disagreement)
+    return _Result(Outcome(State.QUARANTINED, reason, compared=_compared(visit)))
+
+
+def _compared(visit: Visit) -> str:
+    return NAME_NOT_COMPARED if visit.unlike_scripts else ""
 
 
 def _told(job: _Job, verdict: Verdict, visit: Visit, pdf: bytes = b"") -> list[NewDelivery]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 
 from pydicom import charset
 
 from gateway.clock import plausible
 from gateway.dicom.elements import Element, items, walk
-from gateway.ecg import Order, Patient
+from gateway.ecg import Name, Order, Patient
 
 LAST_GROUP = 0x0040
 """Groups above hold waveforms, documents and pixels; nothing of them is read."""
@@ -104,21 +104,15 @@ class Header:
 
 
 def patient(header: Header) -> Patient:
-    """Patient module (PS3.3 C.7.1.1); the first name representation that is filled in counts."""
-    groups = header.text(PATIENT_NAME, NAME_DELIMITERS).split("=")
-    name = next((group for group in groups if group.strip("^ ")), "")
-    family, given, middle = ([part.strip() for part in name.split("^")] + ["", "", ""])[:3]
+    """Patient module (PS3.3 C.7.1.1); the first name representation that is filled in is shown."""
     sex = header.ascii(PATIENT_SEX).upper()
     return Patient(
         id=header.text(PATIENT_ID),
         id_authority=header.text(ISSUER_OF_PATIENT_ID),
         id_type=header.first_item(ISSUER_QUALIFIERS_SEQUENCE).ascii(IDENTIFIER_TYPE_CODE),
-        family=family,
-        given=given,
-        middle=middle,
         birth_date=_date(header.ascii(PATIENT_BIRTH_DATE)),
         sex=sex if sex in {"M", "F", "O", "U"} else "",
-    )
+    ).named(_names(header.text(PATIENT_NAME, NAME_DELIMITERS)))
 
 
 def order(header: Header) -> Order:
@@ -149,6 +143,12 @@ def acquired_at(header: Header) -> datetime | None:
         header.ascii(STUDY_DATE) + header.ascii(STUDY_TIME),
     )
     return next((at for text in candidates if (at := parse_date_time(text, offset))), None)
+
+
+def _names(text: str) -> Iterator[Name]:
+    """The component groups of a PN: alphabetic, ideographic, phonetic (PS3.5 6.2.1)."""
+    for group in text.split("=")[:3]:
+        yield Name(*[part.strip() for part in group.split("^")][:3])
 
 
 def _date(text: str) -> str:

@@ -9,7 +9,7 @@ A03 discharge ────────────> it ends               A31 up
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, tzinfo
 from typing import Any, TypeVar
 
@@ -82,7 +82,7 @@ def file(admission: Admission, cache: Encounters) -> None:
     elif admission.trigger == "A13" and visit:
         cache.resume(*who, visit)
     known = cache.known(*who, admission.at)
-    patient = _completed(admission.patient, known.patient) if known else admission.patient
+    patient = _renewed(admission.patient, known.patient) if known else admission.patient
     over = bool(visit) and cache.has_ended(*who, visit)
     encounter, ended = _visit(admission, known, over=over)
     cache.put(*who, encounter, admission.at, patient, ended=ended)
@@ -136,7 +136,13 @@ def _visit(
     return visit, had_ended and trigger not in _BEGINS
 
 
+def _renewed(said: Patient, known: Patient) -> Patient:
+    """Fill what was left empty; what a name was in other scripts says nothing of a new one."""
+    told_name = bool(said.family or said.given)
+    return _completed(said, replace(known, also_named=()) if told_name else known)
+
+
 def _completed(said: _T, known: _T) -> _T:
     """Fill what was left empty."""
-    told: dict[str, Any] = {name: value for name, value in asdict(said).items() if value}
-    return replace(known, **told)
+    told: dict[str, Any] = {item.name: getattr(said, item.name) for item in fields(said)}
+    return replace(known, **{name: value for name, value in told.items() if value})

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
-from gateway.ecg import Encounter, Patient
+from gateway.ecg import Encounter, Name, Patient
 from gateway.hl7.reading import Segment
 
 _SEXES = {"M": "M", "F": "F", "O": "O", "U": "U", "A": "O", "N": "O"}
+_MOST_NAMES = 10
+"""Repetitions of PID-5 that are read: three scripts of a name, and a few former ones."""
 
 
 def patient_from(pid: Segment | None) -> Patient:
     """Read PID (HL7 v2.5.1 3.4.2); empty text where the sender gave nothing or `""`.
 
     PID-3 may list several identifiers: the one typed `MR` counts, else the first that has a value.
-    Version 2.1 and 2.2 senders put it into PID-2.
+    Version 2.1 and 2.2 senders put it into PID-2. PID-5 repeats a name in other scripts, which
+    XPN-8 may label (table 0465; the letters tell as well), and may list former ones.
     """
     if pid is None:
         return Patient()
@@ -22,12 +26,9 @@ def patient_from(pid: Segment | None) -> Patient:
     return replace(
         known_as,
         id=known_as.id or pid.get("2.1").strip(),
-        family=pid.get("5.1.1").strip(),
-        given=pid.get("5.2").strip(),
-        middle=pid.get("5.3").strip(),
         birth_date=_date(pid.get("7.1")),
         sex=_SEXES.get(pid.get("8.1").strip().upper(), ""),
-    )
+    ).named(_names(pid))
 
 
 def retired_from(mrg: Segment) -> Patient:
@@ -58,6 +59,11 @@ def _identified(segment: Segment, field: int) -> Patient:
         id_authority=segment.get(f"{field}.4.1", repeat).strip(),
         id_type=segment.get(f"{field}.5", repeat).strip(),
     )
+
+
+def _names(pid: Segment) -> Iterator[Name]:
+    for repeat in range(min(pid.count(5), _MOST_NAMES)):
+        yield Name(*(pid.get(path, repeat).strip() for path in ("5.1.1", "5.2", "5.3")))
 
 
 def _date(text: str) -> str:

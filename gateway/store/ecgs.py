@@ -12,12 +12,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from gateway.ecg import Arrival, Encounter, MediaType, Order, Patient, Receipt, Score, Source, State
+from gateway.ecg import Arrival, Encounter, MediaType, Order, Receipt, Score, Source, State
 from gateway.store.deliveries import dismiss_dead_letters
 from gateway.store.engine import Database
 from gateway.store.events import add_event
 from gateway.store.outbox import insert_deliveries
-from gateway.store.rows import EcgRow, EventRow, NewDelivery, Outcome
+from gateway.store.rows import EcgRow, EventRow, NewDelivery, Outcome, patient_of
 from gateway.store.tables import ecgs, events
 
 # Built once: making such a statement takes Python five times as long as running it.
@@ -179,6 +179,8 @@ class Ecgs:
         with self._db.write() as tx:
             if not self._let_go(tx, ecg_id, owner, now, values):
                 return False
+            if outcome.compared:
+                add_event(tx, ecg_id, now, "patient compared", outcome.compared)
             add_event(tx, ecg_id, now, outcome.state.value, outcome.reason)
             insert_deliveries(tx, ecg_id, deliveries, now)
             if not deliveries:  # or it would look like one that waits to be told
@@ -354,7 +356,7 @@ def _ecg(row: sa.Row[Any]) -> EcgRow:
     values["media_type"] = MediaType(row.media_type)
     values["state"] = State(row.state)
     values["source"] = Source(**row.source)
-    values["patient"] = Patient(**row.patient)
+    values["patient"] = patient_of(row.patient)
     values["order"] = Order(**values["order"])
     values["encounter"] = Encounter(**row.encounter) if row.encounter else None
     values["acquired_at"] = datetime.fromisoformat(row.acquired_at) if row.acquired_at else None

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from gateway.ecg import Encounter, Patient
 from gateway.store.engine import Database
-from gateway.store.rows import EncounterRow
+from gateway.store.rows import EncounterRow, patient_of
 from gateway.store.tables import encounters
 
 _LOOK_BACK = 200
@@ -163,6 +163,6 @@ def _encounter(row: sa.Row[Any]) -> EncounterRow:
         authority=row.authority,
         at=row.at,
         encounter=Encounter(**row.encounter),
-        patient=Patient(**row.patient),
+        patient=patient_of(row.patient),
         ended=row.ended,
     )

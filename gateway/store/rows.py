@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from gateway.ecg import DeliveryState, Encounter, MediaType, Order, Patient, Score, Source, State
+from gateway.ecg import (
+    DeliveryState,
+    Encounter,
+    MediaType,
+    Name,
+    Order,
+    Patient,
+    Score,
+    Source,
+    State,
+)
+
+
+def patient_of(stored: Mapping[str, Any]) -> Patient:
+    """Give the patient that is kept as JSON; older rows have one name only."""
+    names = tuple(Name(**name) for name in stored.get("also_named", ()))
+    return Patient(**{**stored, "also_named": names})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +82,7 @@ class Outcome:
         reason: a stable code for every state but `scored`.
         score, images, guard: see `EcgRow`.
         encounter: the ADT visit at ECG time; None leaves the row's own.
+        compared: what the timeline says of the comparison with ADT, without PHI; mostly empty.
     """
 
     state: State
@@ -73,6 +91,7 @@ class Outcome:
     images: dict[str, str] = field(default_factory=dict)
     guard: dict[str, Any] = field(default_factory=dict)
     encounter: Encounter | None = None
+    compared: str = ""
 
 
 @dataclass(frozen=True, slots=True)

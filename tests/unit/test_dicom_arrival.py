@@ -16,7 +16,7 @@ from support.dicom import as_file, encoded, header, picture, waveform
 
 from gateway.dicom import arrival, contexts, part10
 from gateway.dicom.header import parse_date_time
-from gateway.ecg import Arrival, MediaType, Source
+from gateway.ecg import Arrival, MediaType, Name, Source
 from gateway.errors import BadInput, NotUnderstood, WrongContent
 
 SOURCE = Source("dicom", "CART1", "192.0.2.1")
@@ -125,6 +125,40 @@ def test_a_compressed_picture_arrives():
 )
 def test_names_survive_in_every_character_set(terms, raw, family, given):
     """ISO_IR 100, 192 and the ISO 2022 forms; what cannot be read shows as unreadable."""
+    found = arrive_named(terms, raw)
+    assert (found.patient.family, found.patient.given) == (family, given)
+
+
+@pytest.mark.parametrize(
+    ("terms", "raw", "others"),
+    [
+        (
+            "\\ISO 2022 IR 87",
+            b"Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B=\x1b$B$d$^$@\x1b(B^\x1b$B$?$m$&\x1b(B",
+            [("山田", "太郎"), ("やまだ", "たろう")],
+        ),
+        (
+            "\\ISO 2022 IR 149",
+            (
+                b"Hong^Gildong=\x1b$)C\xfb\xf3^\x1b$)C\xd1\xce\xd4\xd7="
+                b"\x1b$)C\xc8\xab^\x1b$)C\xb1\xe6\xb5\xbf"
+            ),
+            [("洪", "吉洞"), ("홍", "길동")],
+        ),
+        ("GB18030", "Wang^XiaoDong=王^小东=".encode("gb18030"), [("王", "小东")]),
+        ("ISO_IR 192", "Wang^XiaoDong^=王^小東^=ㄨㄤˊ".encode(), [("王", "小東"), ("ㄨㄤˊ", "")]),
+        ("ISO_IR 192", "^^^Dr=王^小東=^小東".encode(), []),
+        ("ISO_IR 100", b"Buc^J=Adams^J=Baker^J=Clark^J", [("Adams", "J"), ("Baker", "J")]),
+    ],
+)
+def test_every_component_group_of_a_name_is_kept(terms, raw, others):
+    """The examples of PS3.5 annexes H, I and J: alphabetic, ideographic and phonetic."""
+    found = arrive_named(terms, raw)
+    assert found.patient.also_named == tuple(Name(*name) for name in others)
+
+
+def arrive_named(terms: str, raw: bytes) -> Arrival:
+    """Let an ECG arrive whose Specific Character Set and Patient's Name are these bytes."""
     data_set = header()
     del data_set.SpecificCharacterSet
     del data_set.PatientName
@@ -134,8 +168,7 @@ def test_names_survive_in_every_character_set(terms, raw, family, given):
     charset = b"\x08\0\x05\0CS" + len(value).to_bytes(2, "little") + value
     name = b"\x10\0\x10\0PN" + len(raw).to_bytes(2, "little") + raw
     cut = plain.index(b"\x10\0\x20\0LO")
-    found = arrive(data_set, raw=charset + plain[:cut] + name + plain[cut:])
-    assert (found.patient.family, found.patient.given) == (family, given)
+    return arrive(data_set, raw=charset + plain[:cut] + name + plain[cut:])
 
 
 def test_order_numbers_are_also_found_in_the_request_sequence():

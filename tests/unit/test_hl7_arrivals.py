@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from support.hl7 import PDF, PNG, adt, at_noon, msh, obx, oru, pid, wire
 
-from gateway.ecg import Encounter, MediaType, Order
+from gateway.ecg import Encounter, MediaType, Name, Order
 from gateway.errors import NotUnderstood, WrongContent
 from gateway.hl7.admissions import Admission, admissions_from
 from gateway.hl7.arrivals import ecgs_from, objection
@@ -186,6 +186,23 @@ def test_odd_demographics_stay_empty(sent, date, sex):
     """A birth date that is no full date and a sex outside table 0001 are not passed on."""
     patient = patient_from(read(wire(msh(), f"PID|1||P1||DOE|{sent}")).first("PID"))
     assert (patient.birth_date, patient.sex) == (date, sex)
+
+
+@pytest.mark.parametrize(
+    ("sent", "shown", "others"),
+    [
+        ("王^小明^^^^^L^I~WANG^XIAOMING^M^^^^L^A", ("王", "小明", ""), [("WANG", "XIAOMING", "M")]),
+        ("DOE^JANE~ROE^JANE^^^^^M", ("DOE", "JANE", ""), [("ROE", "JANE", "")]),
+        ("DOE^JANE~^JANNY^^^^^N", ("DOE", "JANE", ""), []),
+        ('""~王&&王^小明', ("王", "小明", ""), []),
+        ("", ("", "", ""), []),
+    ],
+)
+def test_every_name_in_pid_5_is_kept(sent, shown, others):
+    """The first that is filled in is shown, others are compared; a nickname alone is no name."""
+    patient = patient_from(read(wire(msh(), f"PID|1||P1||{sent}")).first("PID"))
+    assert (patient.family, patient.given, patient.middle) == shown
+    assert patient.also_named == tuple(Name(*name) for name in others)
 
 
 def test_an_admission_says_who_is_where_since_when():

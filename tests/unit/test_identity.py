@@ -10,11 +10,34 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.arrivals import PATIENT, take
 
-from gateway.ecg import Encounter, Patient
-from gateway.identity import Visit, Word, disagreement, find_visit, newest_word
+from gateway.ecg import Encounter, Name, Patient
+from gateway.identity import (
+    Visit,
+    Word,
+    disagreement,
+    find_visit,
+    newest_word,
+    unlike_scripts,
+)
 from gateway.store import Store
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+XIAO_MING = Patient(family="王", given="小明", birth_date="19500101", sex="M")
+ROMANISED = Patient(family="Wang", given="XiaoMing", birth_date="19500101", sex="M")
+
+
+def people() -> st.SearchStrategy[Patient]:
+    """Anybody, most often somebody whose names resemble those of the others."""
+    parts = st.sampled_from(["", "Wang", "王", "Иванов", "やまだ", "Żółć", "Zolc", "W", "12"])
+    parts |= st.text(max_size=4)
+    return st.builds(
+        Patient,
+        family=parts,
+        given=parts,
+        birth_date=st.sampled_from(["", "19500101", "19500102", "19000101"]),
+        sex=st.sampled_from(["", "M", "F", "O", "U"]),
+        also_named=st.lists(st.builds(Name, parts, parts), max_size=3).map(tuple),
+    )
 
 
 @pytest.mark.parametrize(
@@ -24,6 +47,20 @@ NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
         (Patient(family="Müller"), Patient(family="Muller")),
         (Patient(family="O'Neill-Smith"), Patient(family="ONEILL SMITH")),
         (Patient(family="Strauß"), Patient(family="STRAUSS")),
+        (Patient(family="Żółć", given="Łukasz"), Patient(family="ZOLC", given="Lukasz")),
+        (Patient(family="Müller-Małek"), Patient(family="MUELLER MALEK")),
+        (Patient(family="Sørensen"), Patient(family="Sorensen")),
+        (Patient(family="Sørensen"), Patient(family="Soerensen")),
+        (Patient(family="Kjærgård"), Patient(family="KJAERGAARD")),
+        (Patient(family="Kjærgård"), Patient(family="Kjaergard")),
+        (Patient(family="Đoković"), Patient(family="Djokovic")),
+        (Patient(family="Đặng"), Patient(family="Dang")),
+        (Patient(family="Þórðarson"), Patient(family="Thordarson")),
+        (Patient(family="Ħobż"), Patient(family="HOBZ")),
+        (Patient(family="Iş\N{LATIN SMALL LETTER DOTLESS I}k"), Patient(family="ISIK")),
+        (Patient(family="Cœur"), Patient(family="COEUR")),
+        (Patient(family="ﾔﾏﾀﾞ"), Patient(family="やまだ")),
+        (Patient(family="ヤマダ"), Patient(family="やまだ")),
         (Patient(given="A."), Patient(given="Anna")),
         (Patient(given="Anna Maria"), Patient(given="ANNA")),
         (Patient(birth_date="19500101"), Patient(birth_date="195001011200")),
@@ -54,11 +91,73 @@ def test_another_person(header: Patient, adt: Patient, field: str):
     assert disagreement(adt, header) == field
 
 
-@given(st.text(), st.text(), st.sampled_from(["", "M", "F", "O", "U"]))
-def test_nobody_disagrees_with_himself(family: str, given_name: str, sex: str):
+@given(people())
+def test_nobody_disagrees_with_himself(person: Patient):
     """Whatever a name is made of, it agrees with itself."""
-    person = Patient(id="1", family=family, given=given_name, sex=sex)
     assert disagreement(person, person) == ""
+    assert not unlike_scripts(person, person)
+
+
+@given(people(), people())
+def test_no_side_is_asked_first(header: Patient, adt: Patient):
+    """Header and ADT weigh the same."""
+    assert disagreement(header, adt) == disagreement(adt, header)
+    assert unlike_scripts(header, adt) == unlike_scripts(adt, header)
+
+
+@pytest.mark.parametrize(
+    ("header", "adt", "field"),
+    [
+        ([("Wang", "XiaoMing"), ("王", "小明")], [("王", "小明")], ""),
+        ([("Wang", "XiaoMing")], [("王", "小明"), ("WANG", "XIAOMING")], ""),
+        ([("Yamada", "Tarou"), ("山田", "太郎")], [("山田", "太郎"), ("ﾔﾏﾀﾞ", "ﾀﾛｳ")], ""),
+        ([("Yamada", "Tarou"), ("", ""), ("やまだ", "たろう")], [("ヤマダ", "タロウ")], ""),
+        ([("Wang", "XiaoMing")], [("王", "小明"), ("WANG", "HSIAOMING")], "given"),
+        ([("Li", "XiaoMing"), ("李", "小明")], [("王", "小明"), ("WANG", "XIAOMING")], "family"),
+        ([("Doe", "Jane")], [("Roe", "Jane"), ("Doe", "Jane")], ""),
+        ([("張", "三")], [("张", "三")], "family"),
+    ],
+)
+def test_one_name_that_both_sides_write_alike_is_enough(header, adt, field: str):
+    """Every representation is compared with every one; with a script in common one must agree."""
+    here, there = (Patient().named(Name(*name) for name in side) for side in (header, adt))
+    assert disagreement(here, there) == disagreement(there, here) == field
+    assert not unlike_scripts(here, there)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({}, ""),
+        ({"birth_date": "195001011200"}, ""),
+        ({"sex": ""}, ""),
+        ({"family": "王小明", "given": ""}, ""),
+        ({"family": "Wang"}, ""),
+        ({"birth_date": "19500102"}, "birth-date"),
+        ({"birth_date": ""}, "family"),
+        ({"family": "Wang", "birth_date": ""}, "given"),
+        ({"sex": "F"}, "sex"),
+        ({"family": "Li"}, "family"),
+    ],
+)
+def test_without_a_common_script_the_birth_date_vouches(changes: dict[str, str], field: str):
+    """`Wang` is neither `王` nor another name: both sides must know the same birth date."""
+    adt = replace(XIAO_MING, **changes)
+    assert disagreement(ROMANISED, adt) == field
+    assert unlike_scripts(ROMANISED, adt) == (changes.get("family") != "Li")
+
+
+@pytest.mark.parametrize("unknown", ["19000101", "00000000"])
+def test_a_birth_date_that_stands_for_none_vouches_for_nobody(unknown: str):
+    """Two systems that fill in the same date for an unknown one do not agree on a person."""
+    header, adt = (replace(side, birth_date=unknown) for side in (ROMANISED, XIAO_MING))
+    assert disagreement(header, adt) == "family"
+
+
+@pytest.mark.parametrize("header", ["12345", "Wang小明"])
+def test_what_is_no_other_script_is_another_name(header: str):
+    """Digits are no script, and a name in two scripts can be compared with each of them."""
+    assert disagreement(replace(ROMANISED, family=header), XIAO_MING) == "family"
 
 
 def test_visit_at_ecg_time(store: Store):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from support.hl7 import at_noon, inbox_on, msh, pid, wire
 
-from gateway.ecg import Encounter
+from gateway.ecg import Encounter, Name
 from gateway.hl7.framing import Decoder, frame
 from gateway.hl7.head import read_head
 
@@ -63,6 +63,16 @@ def test_an_update_without_a_visit_does_not_forget_it(tell, store):
     tell("A08", 10, pid(family="ROE"))
     assert store.encounters.latest(*WHO).patient.family == "ROE"
     assert visit(store, 11).location == "ED^12^A"
+
+
+def test_a_name_is_told_in_all_scripts_at_once(tell, store):
+    """No name in the message: all stay. Another one: what the old one was in Latin is over."""
+    tell("A01", 9, "PID|1||P100^^^HOSP^MR||王^小明^^^^^L^I~WANG^XIAOMING^^^^^L^A", ED)
+    tell("A02", 10, "PID|1||P100^^^HOSP^MR", ED)
+    assert store.encounters.latest(*WHO).patient.also_named == (Name("WANG", "XIAOMING"),)
+    tell("A08", 11, "PID|1||P100^^^HOSP^MR||李^大華", ED)
+    known = store.encounters.latest(*WHO).patient
+    assert (known.family, known.also_named) == ("李", ())
 
 
 def test_after_a_discharge_there_is_no_visit(tell, store):

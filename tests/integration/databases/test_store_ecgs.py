@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -10,10 +10,11 @@ import pytest
 from support.arrivals import PATIENT, SCORE, arrival, delivery, take
 from support.stores import Clock
 
-from gateway.ecg import Encounter, MediaType, Order, State
+from gateway.ecg import Encounter, MediaType, Name, Order, Patient, State
 from gateway.errors import StoreUnavailable
 from gateway.store import Outcome, Store, open_store
 from gateway.store.ecgs import new_id
+from gateway.store.rows import patient_of
 
 
 def test_first_arrival_is_received(store: Store, clock: Clock):
@@ -218,9 +219,15 @@ def test_arrival_without_a_moment_of_acquisition(store: Store):
 
 def test_foreign_writing_survives(store: Store):
     """Names in any script come back as they went in."""
-    patient = type(PATIENT)(id="Ñ1", family="Мюллер", given="李")
+    patient = Patient(id="Ñ1", family="Мюллер", given="李", also_named=(Name("Müller", "Li"),))
     receipt = take(store, patient=patient)
     assert store.ecgs.get(receipt.ecg_id).patient == patient
+
+
+def test_a_patient_kept_by_an_older_version_has_one_name():
+    """Rows from before names were kept in all scripts are read."""
+    stored = {name: value for name, value in asdict(PATIENT).items() if name != "also_named"}
+    assert patient_of(stored) == PATIENT
 
 
 def test_database_errors_are_ours_and_quote_nothing(store: Store):
