@@ -60,7 +60,7 @@ class TrainConfig:
         endpoint_weight: of the endpoint's loss; BRLoss shrinks as the error rates fall.
         class_weight, measure_weight: of the auxiliary losses; the head is dropped at export.
         seed: of weights, order and augmentation.
-        workers: data-loading processes (`drawing`); 0 draws in this one. threads: of torch; 0
+        workers: data-loading processes (`workers_for`); 0 draws in this one. threads: of torch; 0
             leaves it alone.
         bf16: autocast to bfloat16. device: `cpu`, `cuda` or `cuda:NUMBER`.
         checkpoint_minutes: between checkpoints inside an epoch. There is also one at the end of
@@ -489,7 +489,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def drawing(device: str) -> int:
+def workers_for(device: str) -> int:
     """Give the number of processes that draw, of one process that trains.
 
     On the CPU the network needs the cores: one. A card outruns a core tenfold: all of this

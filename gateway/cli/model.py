@@ -2,65 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli.options import (
-    MODEL,
-    Config,
-    check_folder,
-    fail,
-    settings_of,
-    settings_told,
-    show,
-    table,
+from gateway.cli.model_options import (
+    AllowKnown,
+    Batch,
+    Cohort,
+    Daily,
+    Device,
+    Epochs,
+    FalseAlarm,
+    Folds,
+    Miss,
+    Named,
+    Out,
+    PeakRate,
+    Prevalence,
+    Rule,
+    Seed,
+    Sensitivity,
+    TestFold,
+    Workers,
+    needs_train_extra,
+    scorer_of,
+    training_of,
 )
+from gateway.cli.options import MODEL, Config, check_folder, fail, settings_told, show, table
 from gateway.cli.progress import Ticker
 
 if TYPE_CHECKING:
-    from inference.score import Scorer
     from inference.thresholds import ThresholdRule
-
-Cohort = Annotated[
-    Path,
-    typer.Option(
-        "--cohort",
-        help="CSV: path, label, patient, and optionally fold, site, sex, age, time (ISO 8601).",
-    ),
-]
-Out = Annotated[Path, typer.Option("--out", help="Directory to write to.")]
-Prevalence = Annotated[
-    float, typer.Option(min=0, max=1, help="Of the outcome in your hospital, 0 to 1.")
-]
-Daily = Annotated[float, typer.Option(min=0, help="ECGs a day in your hospital, for alerts a day.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:NUMBER.")]
-Named = Annotated[str, typer.Option("--bundle", help="A bundle's name, or its directory.")]
-Epochs = Annotated[int, typer.Option(min=1, help="Passes over the training ECGs.")]
-Batch = Annotated[int, typer.Option(min=1, help="ECGs per step.")]
-PeakRate = Annotated[float, typer.Option(min=0, help="Peak learning rate.")]
-Seed = Annotated[int, typer.Option(min=0, help="Same seed, same run.")]
-Folds = Annotated[int, typer.Option(min=3, help="Folds dealt by patient.")]
-TestFold = Annotated[int, typer.Option(min=0, help="The fold that tests.")]
-Workers = Annotated[
-    int | None,
-    typer.Option(
-        min=0,
-        help="Processes that draw the ECGs. Default: 1 on the CPU, all cores but one on a card.",
-        show_default=False,
-    ),
-]
-AllowKnown = Annotated[
-    bool,
-    typer.Option(
-        "--allow-known", help="Also take ECGs that the bundle was made with, else left out."
-    ),
-]
-Rule = Annotated[str, typer.Option(help="How the threshold is chosen: f1, sensitivity or cost.")]
-Sensitivity = Annotated[float, typer.Option(min=0, max=1, help="Wanted, for that rule.")]
-Miss = Annotated[float, typer.Option(min=0, help="Cost of a missed case.")]
-FalseAlarm = Annotated[float, typer.Option(min=0, help="Cost of a false alarm.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -102,27 +77,18 @@ def train(
     """
     develop = needs_train_extra("inference.develop")
     from inference.loss import LossConfig
-    from inference.network import NetworkConfig
-    from inference.preprocess import Recipe
     from inference.processes import joined, rank
-    from inference.train import TrainConfig, drawing
 
     check_folder(out)
-    height, width = size_of(size)
     if pretrained and not Path(pretrained).is_file():
         fail(f"--pretrained {pretrained}: no such file", 2)
     with settings_told():
-        config = TrainConfig(
-            epochs=epochs,
-            batch=batch,
-            peak_lr=peak_lr,
-            seed=seed,
-            device=device,
-            workers=drawing(device) if workers is None else workers,
+        base = training_of(size, epochs, batch, peak_lr, seed, device, workers)
+        config = replace(
+            base,
             pretrained=pretrained,
             loss=LossConfig(loss),  # type: ignore[arg-type]
-            network=NetworkConfig(height, width, _layers(sa), gate),  # type: ignore[arg-type]
-            recipe=Recipe(input_height=height, input_width=width),
+            network=replace(base.network, sa_after=_layers(sa), gate=gate),  # type: ignore[arg-type]
         )
         use = develop.DevelopConfig(
             folds,
@@ -239,45 +205,6 @@ def rule_of(rule: str, sensitivity: float, miss: float, false_alarm: float) -> T
     from inference.thresholds import ThresholdRule
 
     return ThresholdRule(rule, sensitivity, miss, false_alarm)  # type: ignore[arg-type]
-
-
-def needs_train_extra(module: str) -> Any:
-    """Import a module that needs torch.
-
-    Raises:
-        typer.Exit: the extra is not installed.
-    """
-    import importlib
-
-    from inference.errors import RuntimeMissing
-
-    try:
-        return importlib.import_module(module)
-    except (ImportError, RuntimeMissing):
-        fail("this command needs torch: install `ecg-gateway[train]`", 2)
-
-
-def scorer_of(config: Path | None, bundle: str) -> Scorer:
-    """Load a bundle by name, or by its directory."""
-    from gateway.roles.model import load_scorer, threads_of
-    from inference.score import Scorer
-
-    settings = settings_of(config, None)
-    if (Path(bundle) / "card.toml").is_file():
-        return Scorer.load(Path(bundle), settings.worker.runtime, threads_of(settings))
-    return load_scorer(settings, bundle)
-
-
-def size_of(given: str) -> tuple[int, int]:
-    """Read HEIGHTxWIDTH in pixels.
-
-    Raises:
-        typer.Exit: it is something else.
-    """
-    height, _, width = given.partition("x")
-    if not (height.isdigit() and width.isdigit()):
-        fail(f"--size is HEIGHTxWIDTH, not {given}", 2)
-    return int(height), int(width)
 
 
 def _layers(given: str) -> tuple[int, ...]:

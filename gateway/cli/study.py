@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.cli.model import (
+from gateway.cli.model_options import (
     Batch,
     Cohort,
     Device,
@@ -23,6 +23,7 @@ from gateway.cli.model import (
     needs_train_extra,
     scorer_of,
     size_of,
+    training_of,
 )
 from gateway.cli.options import (
     MODEL,
@@ -144,23 +145,10 @@ def ablate(
     Interrupted, it goes on when it is called again; the report is written anew after each variant.
     """
     ablation = needs_train_extra("inference.ablate")
-    from inference.network import NetworkConfig
-    from inference.preprocess import Recipe
-    from inference.train import TrainConfig, drawing
 
     check_folder(out)
-    height, width = size_of(size)
     with settings_told():
-        base = TrainConfig(
-            epochs=epochs,
-            batch=batch,
-            peak_lr=peak_lr,
-            seed=seed,
-            device=device,
-            workers=drawing(device) if workers is None else workers,
-            network=NetworkConfig(height, width),
-            recipe=Recipe(input_height=height, input_width=width),
-        )
+        base = training_of(size, epochs, batch, peak_lr, seed, device, workers)
         config = ablation.AblateConfig(
             base=base,
             axes=axes.split(","),

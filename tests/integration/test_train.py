@@ -32,7 +32,7 @@ from inference.render import page  # noqa: E402
 from inference.score import Scorer  # noqa: E402
 from inference.simulate import simulate  # noqa: E402
 from inference.thresholds import ThresholdRule  # noqa: E402
-from inference.train import Order, Plan, Run, drawing  # noqa: E402
+from inference.train import Order, Plan, Run, workers_for  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -226,11 +226,11 @@ def test_what_cannot_begin_is_said_before_the_cohort_is_read(tmp_path, monkeypat
 def test_a_card_is_drawn_for_by_all_cores_but_one(monkeypatch):
     """Shared by the processes that torchrun started; on the CPU the network needs the cores."""
     monkeypatch.setattr("inference.train.cores", lambda: 16)
-    assert [drawing("cpu"), drawing("cuda"), drawing("cuda:1")] == [1, 15, 15]
+    assert [workers_for("cpu"), workers_for("cuda"), workers_for("cuda:1")] == [1, 15, 15]
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
-    assert drawing("cuda") == 3
+    assert workers_for("cuda") == 3
     monkeypatch.setattr("inference.train.cores", lambda: 2)
-    assert drawing("cuda") == 1
+    assert workers_for("cuda") == 1
 
 
 @pytest.mark.parametrize("wrong", [{"folds": 2}, {"name": "../x"}, {"version": ""}])
