@@ -18,6 +18,8 @@ _AROUND_MM = 2.0  # level of the trace around a letter
 _STEM_MM = 0.8  # a letter's stem with its blur; a QRS complex is wider
 _STICKS_OUT_MM = 0.4
 _LETTER_MM = 4.0
+_CROSSING_MM = 4.0  # of a line above and below the trace; complexes in one column have up to 3.5
+_THINNER = 0.75  # of the pen's width
 _BRIDGE_MM = 1.5  # a longer interruption is a hole
 
 
@@ -68,6 +70,7 @@ def digitise(
         first, last = np.searchsorted(col, (begin * grid.x_px_per_mm, end * grid.x_px_per_mm))
         zone[first:last] = True
     _drop_stems(top, bottom, zone, stroke, grid)
+    _drop_crossings(top, bottom, stroke, grid)
     steep = bottom - top > _STEEP * stroke
     apart = np.diff(col) > 2
     peak = steep & _extreme(-top, apart)
@@ -102,6 +105,23 @@ def _drop_stems(top: F64, bottom: F64, zone: NDArray[np.bool_], stroke: float, g
             height = np.abs(edge[first:last] - level[first:last]).max() / grid.y_px_per_mm
             if last - first <= widest and height <= _LETTER_MM:
                 edge[first:last] = other[first:last] + sign * stroke
+
+
+def _drop_crossings(top: F64, bottom: F64, stroke: float, grid: Grid) -> None:
+    """Cut off, in place, thin lines that cross the trace: a grid's line that came through as ink.
+
+    It stands out far above and below at once and is thinner than the pen; what the pen draws, a
+    pacing spike even, is at least as wide as the pen, and a small complex within one column is low.
+    """
+    level = _running_median((top + bottom) / 2, int(_AROUND_MM * grid.x_px_per_mm))
+    least = _CROSSING_MM * grid.y_px_per_mm
+    for first, last in _stretches((level - top > least) & (bottom - level > least)):
+        beside = (max(first - 1, 0), min(last, top.size - 1))
+        flat = all(bottom[at] - top[at] <= _STEEP * stroke for at in beside)
+        if flat and last - first <= max(1.0, _THINNER * stroke):
+            top[first:last], bottom[first:last] = (
+                edge[list(beside)].mean() for edge in (top, bottom)
+            )
 
 
 def _running_median(values: F64, reach: int) -> F64:

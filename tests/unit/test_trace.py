@@ -241,3 +241,17 @@ def test_tracings_say_how_they_were_read():
     assert read.layout == "3x4+1"
     assert read.px_per_mm == pytest.approx(6, rel=0.1)
     assert 0 <= read.misfit < 0.3
+
+
+def test_a_thin_line_across_a_trace_is_no_spike():
+    """One dark column, 11 mm high, as a grid's line that the ink took in: the lead stays as it was."""
+    clean = draw(heart(), Style(px_per_mm=6))
+    placed = place(find_panel(Picture(clean)))
+    curve = placed.curves[1]
+    flat = [i for i in range(len(curve.x_mm) - 8) if np.ptp(curve.y_mm[i : i + 8]) < 0.2]
+    at = flat[len(flat) // 2] + 4
+    crossed = clean.copy()
+    col, row = round(curve.x_mm[at] * 6), round(curve.y_mm[at] * 6)
+    crossed[row - 33 : row + 33, col] = 40
+    one, other = (follow(find_panel(Picture(each))).leads_mv for each in (clean, crossed))
+    assert np.nanmax(np.abs(one - other)) < 0.1
