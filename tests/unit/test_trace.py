@@ -244,7 +244,7 @@ def test_tracings_say_how_they_were_read():
 
 
 def test_a_thin_line_across_a_trace_is_no_spike():
-    """One dark column, 11 mm high, as a grid's line that the ink took in: the lead stays as it was."""
+    """One dark column, 11 mm high, as of a grid that the ink took in: the lead stays as it was."""
     clean = draw(heart(), Style(px_per_mm=6))
     placed = place(find_panel(Picture(clean)))
     curve = placed.curves[1]
