@@ -22,6 +22,7 @@ NOW = datetime.now(UTC)
 BORN = "19510204"
 EHR = Destination("ehr", "127.0.0.1", 1)
 LIVE = ResultSite(1, Mode.LIVE, Sender("ECG-GATEWAY", "HOSPITAL"), (EHR,), 3600.0)
+POSITIVE = Scored(probability=0.9, validated=True)
 WANG, CHINESE = "Wang^XiaoMing", "王^小明^^^^^L^I"
 BOTH = f"{CHINESE}~WANG^XIAO-MING^^^^^L^A"
 IN_UTF_8 = ("UNICODE UTF-8", "utf-8")
@@ -35,8 +36,13 @@ def admit(store: Store, name: str, charset: tuple[str, str] = IN_UTF_8, born: st
     assert inbox_on(store).handle(message.decode().encode(codec), "127.0.0.1").code == "AA"
 
 
-def scored(store: Store, name: str, charset: str = "ISO_IR 192") -> EcgRow:
-    """Score a positive ECG whose DICOM header names the patient so."""
+def scored(
+    store: Store,
+    name: str,
+    charset: str = "ISO_IR 192",
+    answer: Scored | Exception = POSITIVE,
+) -> EcgRow:
+    """Score an ECG, positive if not said otherwise, whose DICOM header names the patient so."""
     data_set = waveform(samples=4)
     data_set.SpecificCharacterSet = charset.split("\\")
     data_set.AcquisitionDateTime = NOW.strftime("%Y%m%d%H%M%S+0000")
@@ -46,10 +52,11 @@ def scored(store: Store, name: str, charset: str = "ISO_IR 192") -> EcgRow:
     score_one(
         ecg_id,
         store=store,
-        scorer=FakeScorer(Scored(probability=0.9, validated=True)),
+        scorer=FakeScorer(answer),
         site=Terms(LIVE, validated=True),
         owner="w",
         lease_s=60,
+        max_attempts=1,
         now=lambda: NOW,
     )
     return store.ecgs.get(ecg_id)
@@ -96,6 +103,14 @@ def test_without_that_nobody_is_told(store: Store, born: str, reason: str):
     row = scored(store, WANG)
     assert (row.state, row.reason) == (State.QUARANTINED, reason)
     assert alerts(store, row) == []
+    assert compared(store, row) == [NAME_NOT_COMPARED]
+
+
+def test_it_is_also_said_of_an_ecg_that_is_given_up(store: Store):
+    """A failure is told in the patient's name as well."""
+    admit(store, CHINESE)
+    row = scored(store, WANG, answer=RuntimeError())
+    assert row.state is State.FAILED
     assert compared(store, row) == [NAME_NOT_COMPARED]
 
 
