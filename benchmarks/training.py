@@ -20,11 +20,13 @@ from torch.utils.data import DataLoader
 
 from inference import bank
 from inference.augment import AugmentConfig, waveform
+from inference.batches import Order
 from inference.beats import r_peaks
 from inference.examples import NO_TARGETS, Drawn, Examples, one_thread
 from inference.simulate import simulate
 from inference.sources import columns
-from inference.train import Order, Plan, Progress, Run, TrainConfig
+from inference.train import Plan, Progress, Run
+from inference.train_config import TrainConfig
 
 RATE_HZ = 250.0
 SOURCES = 256

@@ -40,7 +40,8 @@ from inference.evaluate import EvaluateConfig, Metric, bootstrapped
 from inference.examples import Examples
 from inference.outcomes import Outcomes
 from inference.runtime import load
-from inference.train import Report, TrainConfig, check_start
+from inference.train import Report, check_start
+from inference.train_config import TrainConfig
 
 BASE = "base"
 _METRICS: dict[str, Metric] = {

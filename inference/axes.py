@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from inference.loss import KINDS, LossConfig
 from inference.preprocess import Recipe
-from inference.train import TrainConfig
+from inference.train_config import TrainConfig
 
 AXES = ("attention", "loss", "preprocess", "size")
 SIZES = ((128, 256), (224, 224), (256, 384), (512, 768))

@@ -48,7 +48,8 @@ from inference.runtime import load, probability
 from inference.score import Scorer
 from inference.sources import CohortSource, load_sources
 from inference.thresholds import ThresholdRule
-from inference.train import Plan, Report, Run, TrainConfig, check_start
+from inference.train import Plan, Report, Run, check_start
+from inference.train_config import TrainConfig
 
 NAMES = ("train", "val", "test")
 

@@ -14,12 +14,9 @@ Batch norm's statistics are then of each process's own share.
 from __future__ import annotations
 
 import json
-import math
-import os
-import re
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,87 +26,17 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, huber_loss
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from inference import augment, processes
-from inference.augment import AugmentConfig
+from inference.batches import Order, in_order
 from inference.errors import CohortError
 from inference.examples import Examples, one_thread
 from inference.forms import F32
 from inference.loss import Loss, LossConfig
 from inference.metrics import auroc
-from inference.network import NetworkConfig, SaResNet50, build, load_pretrained
-from inference.preprocess import Recipe
-
-_NOT_NEGATIVE = (
-    *("warmup", "weight_decay", "ema", "endpoint_weight", "class_weight", "measure_weight"),
-    *("seed", "workers", "threads"),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class TrainConfig:
-    """Everything that decides a run besides its data.
-
-    Attributes:
-        epochs, batch: how long, and examples per step, shared by all processes.
-        peak_lr: of the one-cycle schedule; warm-up takes `warmup` of all steps.
-        weight_decay: AdamW's, on convolution and linear weights only.
-        ema: decay per step of the averaged weights.
-        clip: largest norm of the gradient.
-        endpoint_weight: of the endpoint's loss; BRLoss shrinks as the error rates fall.
-        class_weight, measure_weight: of the auxiliary losses; the head is dropped at export.
-        seed: of weights, order and augmentation.
-        workers: data-loading processes (`workers_for`); 0 draws in this one. threads: of torch; 0
-            leaves it alone.
-        bf16: autocast to bfloat16. device: `cpu`, `cuda` or `cuda:NUMBER`.
-        checkpoint_minutes: between checkpoints inside an epoch. There is also one at the end of
-            each epoch (of those that end within half a minute, one of several), at the end of the
-            run, and when it is interrupted by Ctrl-C.
-        pretrained: a local safetensors file to start from.
-    """
-
-    epochs: int = 60
-    batch: int = 16
-    peak_lr: float = 5e-4
-    warmup: float = 0.2
-    weight_decay: float = 0.05
-    ema: float = 0.995
-    clip: float = 1.0
-    endpoint_weight: float = 2.0
-    class_weight: float = 0.5
-    measure_weight: float = 0.5
-    seed: int = 1
-    workers: int = 1
-    threads: int = 0
-    bf16: bool = True
-    device: str = "cpu"
-    checkpoint_minutes: float = 10.0
-    pretrained: str = ""
-    network: NetworkConfig = field(default_factory=NetworkConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-    recipe: Recipe = field(default_factory=Recipe)
-
-    def __post_init__(self) -> None:
-        """Refuse settings that nothing can be trained with."""
-        for name in ("epochs", "batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("peak_lr", "clip", "checkpoint_minutes"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be above 0, not {getattr(self, name):g}")
-        for name in _NOT_NEGATIVE:
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must not be negative, not {getattr(self, name):g}")
-        if not (self.warmup < 1 and self.ema < 1):
-            raise ValueError("warmup and ema are shares below 1")
-        if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
-            raise ValueError(f"device is cpu, cuda or cuda:NUMBER, not {self.device!r}")
-
-    def document(self) -> dict[str, Any]:
-        """Give every field as plain values."""
-        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
+from inference.network import SaResNet50, build, load_pretrained
+from inference.train_config import TrainConfig
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,35 +73,6 @@ class Progress:
 
 Report = Callable[[Progress], None]
 _SHORT_S = 30.0  # since the last checkpoint: an epoch that ends sooner writes none
-
-
-class Order(Sampler[list[tuple[int, int]]]):  # type: ignore[misc]
-    """Batches of (epoch, place) from a given step to the end of the run, one shuffle an epoch.
-
-    Each of several processes is given its share of every batch.
-    """
-
-    def __init__(self, size: int, batch: int, epochs: int, seed: int, start: int = 0) -> None:
-        self.size, self.batch, self.epochs, self.seed, self.start = size, batch, epochs, seed, start
-
-    @property
-    def per_epoch(self) -> int:
-        """Steps in an epoch; the last, smaller batch is dropped (batch norm)."""
-        return self.size // self.batch
-
-    def __len__(self) -> int:
-        """Count the batches that are left."""
-        return self.epochs * self.per_epoch - self.start
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        """Give the batches that are left."""
-        for epoch in range(self.start // self.per_epoch, self.epochs):
-            order = np.random.default_rng((self.seed, epoch, 7)).permutation(self.size)
-            first = self.start % self.per_epoch if epoch == self.start // self.per_epoch else 0
-            for step in range(first, self.per_epoch):
-                places = order[step * self.batch : (step + 1) * self.batch]
-                mine = places[processes.rank() :: processes.count()]
-                yield [(epoch, int(place)) for place in mine]
 
 
 class _Both(nn.Module):  # type: ignore[misc]
@@ -444,15 +342,6 @@ def _known_mean(loss: Callable[..., Tensor], said: Tensor, wanted: Tensor) -> Te
     return torch.where(known, each, 0.0).sum() / known.sum().clamp_min(1)
 
 
-def in_order(examples: Examples, workers: int = 0) -> Iterator[tuple[Tensor, ...]]:
-    """Draw every source once, in order and in batches."""
-    count = len(examples)
-    at = [[(0, i) for i in range(k, min(k + 16, count))] for k in range(0, count, 16)]
-    yield from DataLoader(
-        examples, batch_sampler=at, num_workers=workers, worker_init_fn=one_thread
-    )
-
-
 @torch.inference_mode()  # type: ignore[untyped-decorator]
 def predict(network: SaResNet50, batches: Iterable[tuple[Tensor, ...]], *, bf16: bool) -> F32:
     """Score the inputs of every batch: (sources,) logits."""
@@ -482,20 +371,3 @@ def check_start(config: TrainConfig) -> None:
     processes.device(config.device)
     if config.pretrained:
         load_pretrained(build(config.network), Path(config.pretrained))
-
-
-def cores() -> int:
-    """Count the cores that this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
-def workers_for(device: str) -> int:
-    """Give the number of processes that draw, of one process that trains.
-
-    On the CPU the network needs the cores: one. A card outruns a core tenfold: all of this
-    process's share of them but one.
-    """
-    if device == "cpu":
-        return 1
-    sharing = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # set by torchrun
-    return max(1, cores() // sharing - 1)

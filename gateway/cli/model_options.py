@@ -11,7 +11,7 @@ from gateway.cli.options import fail, settings_of
 
 if TYPE_CHECKING:
     from inference.score import Scorer
-    from inference.train import TrainConfig
+    from inference.train_config import TrainConfig
 
 Cohort = Annotated[
     Path,
@@ -107,9 +107,10 @@ def training_of(
         ValueError: nothing can be trained with them.
         typer.Exit: the size is none.
     """
+    from inference.batches import workers_for
     from inference.network import NetworkConfig
     from inference.preprocess import Recipe
-    from inference.train import TrainConfig, workers_for
+    from inference.train_config import TrainConfig
 
     height, width = size_of(size)
     return TrainConfig(

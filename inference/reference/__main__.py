@@ -21,7 +21,8 @@ from inference.examples import Examples
 from inference.preprocess import Recipe
 from inference.reference import recipe
 from inference.reference.crossfold import HELD
-from inference.train import Progress, Run, TrainConfig
+from inference.train import Progress, Run
+from inference.train_config import TrainConfig
 
 _DECISIVE = ("epochs", "batch", "peak_lr", "size", "seed", "device", "test_fold")
 

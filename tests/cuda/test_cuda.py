@@ -15,7 +15,7 @@ pytest.importorskip("torchvision")
 
 from support.bundles import random_network  # noqa: E402
 from support.servers import free_port  # noqa: E402
-from support.training import SMALL, small_plan  # noqa: E402
+from support.training import SMALL, same, small_plan, train_until, weights  # noqa: E402
 
 from inference import processes  # noqa: E402
 from inference.network import NetworkConfig  # noqa: E402
@@ -44,20 +44,12 @@ def plan():
     return small_plan()
 
 
-def trained(run):
-    return {name: value.cpu() for name, value in run.average.state_dict().items()}
-
-
-def same(one, other):
-    return all(torch.equal(one[name], other[name]) for name in one)
-
-
 def test_the_same_seed_gives_the_same_weights_on_a_card(plan, tmp_path):
     """Twice in bfloat16 with autocast, from drawing to the averaged weights."""
     runs = [Run(ON_CARD, plan, tmp_path / str(number)) for number in range(2)]
     for run in runs:
         run.train()
-    assert same(trained(runs[0]), trained(runs[1]))
+    assert same(weights(runs[0]), weights(runs[1]))
     assert (tmp_path / "0" / "weights.safetensors").stat().st_size > 40e6
 
 
@@ -65,24 +57,13 @@ def test_a_stopped_run_goes_on_on_a_card_and_on_the_cpu(plan, tmp_path):
     """A checkpoint of the card resumes on both; on the card it ends where the whole run does."""
     whole = Run(ON_CARD, plan, tmp_path / "whole")
     whole.train()
-
-    class Stopped(Exception):
-        pass
-
-    def stop(progress):
-        if progress.step == 3:
-            raise Stopped
-
-    part = Run(ON_CARD, plan, tmp_path / "part")
-    with pytest.raises(Stopped):
-        part.train(stop)
-    part.save()
+    train_until(3, Run(ON_CARD, plan, tmp_path / "part"))
     elsewhere = Run(replace(SMALL, bf16=True), plan, tmp_path / "part")
     assert elsewhere.resume()
     assert elsewhere.step == 3
     later = Run(ON_CARD, plan, tmp_path / "part")
     later.train()
-    assert same(trained(whole), trained(later))
+    assert same(weights(whole), weights(later))
 
 
 @pytest.mark.parametrize("size", [1, 8, 33])
@@ -112,8 +93,8 @@ def test_processes_meet_over_nccl(plan, tmp_path, monkeypatch):
         assert isinstance(together.both, torch.nn.parallel.DistributedDataParallel)
         together.train()
     assert not torch.distributed.is_initialized()
-    for name, value in trained(alone).items():
-        assert torch.allclose(value.float(), trained(together)[name].float(), atol=1e-5)
+    for name, value in weights(alone).items():
+        assert torch.allclose(value.float(), weights(together)[name].float(), atol=1e-5)
 
 
 def test_a_card_is_used_by_its_process(monkeypatch):

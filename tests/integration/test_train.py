@@ -16,10 +16,11 @@ pytest.importorskip("torchvision")
 
 from PIL import Image  # noqa: E402
 from support.servers import free_port  # noqa: E402
-from support.training import SMALL, Simulated, small_plan  # noqa: E402
+from support.training import SMALL, Simulated, same, small_plan, train_until, weights  # noqa: E402
 
 from inference import ablate, processes  # noqa: E402
 from inference.augment import NONE, AugmentConfig  # noqa: E402
+from inference.batches import Order, workers_for  # noqa: E402
 from inference.bundle import open_bundle  # noqa: E402
 from inference.cohort import Case  # noqa: E402
 from inference.develop import DevelopConfig, assign, develop  # noqa: E402
@@ -32,20 +33,12 @@ from inference.render import page  # noqa: E402
 from inference.score import Scorer  # noqa: E402
 from inference.simulate import simulate  # noqa: E402
 from inference.thresholds import ThresholdRule  # noqa: E402
-from inference.train import Order, Plan, Run, workers_for  # noqa: E402
+from inference.train import Plan, Run  # noqa: E402
 
 
 @pytest.fixture(scope="module")
 def plan():
     return small_plan()
-
-
-def weights(run):
-    return {name: value.clone() for name, value in run.average.state_dict().items()}
-
-
-def same(one, other):
-    return all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_the_same_seed_gives_the_same_weights_and_a_stopped_run_goes_on(plan, tmp_path):
@@ -54,18 +47,7 @@ def test_the_same_seed_gives_the_same_weights_and_a_stopped_run_goes_on(plan, tm
     told = []
     whole.train(told.append)
     assert told[-1].step == told[-1].steps == 6
-
-    class Stopped(Exception):
-        pass
-
-    def stop(progress):
-        if progress.step == 3:
-            raise Stopped
-
-    part = Run(SMALL, plan, tmp_path / "part")
-    with pytest.raises(Stopped):
-        part.train(stop)
-    part.save()
+    train_until(3, Run(SMALL, plan, tmp_path / "part"))
     later = Run(SMALL, plan, tmp_path / "part")
     later.train()
     assert later.step == 6
@@ -107,12 +89,7 @@ def test_every_source_is_seen_once_an_epoch_and_a_resumed_order_is_its_rest():
 
 def test_examples_are_drawn_anew_each_epoch_but_repeatably():
     """Same (seed, epoch, place): same image; another epoch: another image."""
-
-    class Shifted(Simulated):
-        def draw(self, config, rng):
-            return super().draw(config, rng)
-
-    examples = Examples([Shifted(1)], SMALL.recipe, AugmentConfig(), seed=3)
+    examples = Examples([Simulated(1)], SMALL.recipe, AugmentConfig(), seed=3)
     one, again, other = examples[0, 0], examples[0, 0], examples[1, 0]
     assert torch.equal(one[0], again[0])
     assert not torch.equal(one[0], other[0])
@@ -225,11 +202,11 @@ def test_what_cannot_begin_is_said_before_the_cohort_is_read(tmp_path, monkeypat
 
 def test_a_card_is_drawn_for_by_all_cores_but_one(monkeypatch):
     """Shared by the processes that torchrun started; on the CPU the network needs the cores."""
-    monkeypatch.setattr("inference.train.cores", lambda: 16)
+    monkeypatch.setattr("inference.batches.cores", lambda: 16)
     assert [workers_for("cpu"), workers_for("cuda"), workers_for("cuda:1")] == [1, 15, 15]
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     assert workers_for("cuda") == 3
-    monkeypatch.setattr("inference.train.cores", lambda: 2)
+    monkeypatch.setattr("inference.batches.cores", lambda: 2)
     assert workers_for("cuda") == 1
 
 

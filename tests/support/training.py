@@ -3,6 +3,7 @@
 `python -m support.training OUT` trains and prints what it was told and a digest of the weights.
 """
 
+import contextlib
 import hashlib
 import json
 import sys
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from inference import processes
 from inference.examples import Drawn
@@ -17,7 +19,8 @@ from inference.network import NetworkConfig
 from inference.preprocess import Recipe
 from inference.simulate import simulate
 from inference.tracings import cut
-from inference.train import Plan, Run, TrainConfig
+from inference.train import Plan, Run
+from inference.train_config import TrainConfig
 
 SMALL = TrainConfig(
     epochs=2,
@@ -54,6 +57,32 @@ class Simulated:
 def small_plan():
     """Twelve ECGs to train on and six to validate."""
     return Plan([Simulated(n) for n in range(12)], [Simulated(n) for n in range(20, 26)], 2, 1)
+
+
+def weights(run):
+    """The averaged weights by name."""
+    return {name: value.cpu().clone() for name, value in run.average.state_dict().items()}
+
+
+def same(one, other):
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+class Stopped(Exception):
+    pass
+
+
+def train_until(step: int, run: Run) -> None:
+    """Train up to a step, which is kept, and no further."""
+
+    def stop(progress):
+        if progress.step == step:
+            raise Stopped
+
+    with contextlib.suppress(Stopped):
+        run.train(stop)
+    assert run.step == step
+    run.save()
 
 
 def main(out: Path) -> None:
