@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.arrivals import PATIENT, take
 
@@ -91,6 +91,7 @@ def test_another_person(header: Patient, adt: Patient, field: str):
     assert disagreement(adt, header) == field
 
 
+@settings(deadline=None)
 @given(people())
 def test_nobody_disagrees_with_himself(person: Patient):
     """Whatever a name is made of, it agrees with itself."""
@@ -98,6 +99,7 @@ def test_nobody_disagrees_with_himself(person: Patient):
     assert not unlike_scripts(person, person)
 
 
+@settings(deadline=None)
 @given(people(), people())
 def test_no_side_is_asked_first(header: Patient, adt: Patient):
     """Header and ADT weigh the same."""
