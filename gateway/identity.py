@@ -181,6 +181,10 @@ def _compare_names(header: Patient, adt: Patient) -> tuple[_Match, str]:
 
 
 def _compare(one: Name, other: Name) -> tuple[_Match, str]:
+    """Compare two names; some write all of it into one component, `DOE JANE` for `DOE^JANE`."""
+    whole = [_spellings(name.family + name.given) for name in (one, other)]
+    if any(whole[0] & whole[1]):
+        return _Match.SAME, "family"
     family = _compare_parts(one.family, other.family)
     given = _compare_parts(one.given, other.given, initials=True)
     return (family, "family") if family >= given else (given, "given")
