@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from gateway.store.rows import EcgRow
 from inference.electrodes import warning
 from inference.guard import in_words
-from inference.thresholds import shown
+from inference.thresholds import written
 
 
 def clock(value: datetime | None) -> str:
@@ -40,12 +40,12 @@ def place(value: str) -> str:
 
 def score(row: EcgRow) -> str:
     """Show a score in as many places as its threshold needs."""
-    return "—" if row.score is None else shown(row.score.probability, row.score.threshold)
+    return "—" if row.score is None else written(row.score.probability, row.score.threshold)
 
 
 def threshold(row: EcgRow) -> str:
     """Show the threshold of a score."""
-    return "—" if row.score is None else shown(row.score.threshold, row.score.threshold)
+    return "—" if row.score is None else written(row.score.threshold)
 
 
 def guard(row: EcgRow) -> str:

@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from inference import metrics, report
+from inference import markup, metrics
 from inference.axes import AXES, SIZES, Size, variants
 from inference.bank import Bank, draw
 from inference.bundle import Bundle, open_bundle
-from inference.charts import forest
+from inference.charts import aurocs, forest
 from inference.cohort import Tell, silent
 from inference.develop import (
     DevelopConfig,
@@ -260,12 +260,12 @@ def html(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> str:
         if row["difference"]
     ]
     line = rows[0]["metrics"]["auroc"][0]
-    body = told + report.table(_HEAD, [_cells(row) for row in rows])
-    body += report.aurocs("AUROC; dashed: the base", shown, line)
+    body = told + markup.table(_HEAD, [_cells(row) for row in rows])
+    body += aurocs("AUROC; dashed: the base", shown, line)
     widest = max((abs(end) for row in moved for end in row[1:] if end is not None), default=0.1)
     span = (-widest, widest)
     body += forest("Difference of AUROC from the base", moved, span, 0.0) if moved else ""
-    return report.document("Ablation", body)
+    return markup.document("Ablation", body)
 
 
 _HEAD = ("axis", "variant", "AUROC", "AUPRC", "F1", "AUROC less base", "F1 less base")
@@ -276,6 +276,6 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
     return [
         row["axis"],
         row["variant"],
-        *(report.interval(found[name]) for name in _METRICS),
-        *(report.interval(moved[name]) if moved else "" for name in ("auroc", "f1")),
+        *(markup.interval(found[name]) for name in _METRICS),
+        *(markup.interval(moved[name]) if moved else "" for name in ("auroc", "f1")),
     ]

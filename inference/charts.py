@@ -130,3 +130,9 @@ def forest(
             parts.append(f'<circle cx="{at(estimate):.1f}" cy="{y}" r="4" class="dot"/>')
     caption = f"<figcaption><b>{escape(title)}</b></figcaption>"
     return f"<figure>{''.join(parts)}</svg>{caption}</figure>"
+
+
+def aurocs(title: str, rows: Sequence[Estimate], line: float) -> str:
+    """Draw AUROCs with their intervals, on an axis that begins at 0.4 where that holds all."""
+    lowest = min((low for _, _, low, _ in rows if low is not None), default=1.0)
+    return forest(title, rows, (0.4 if lowest >= 0.4 else 0.0, 1.0), line)

@@ -27,6 +27,7 @@ from inference.known import may_judge
 from inference.metrics import Array
 from inference.outcomes import KNOWN, SUBGROUPS, Outcomes, score_cohort, with_pictures
 from inference.score import Scorer
+from inference.thresholds import written
 
 PREVALENCE, ECGS_PER_DAY = 0.002, 150.0
 """Of the outcome among the ECGs of an emergency department, and how many those are."""
@@ -348,7 +349,7 @@ def _misses(outcomes: Outcomes) -> list[tuple[str, U8]]:
     for key, picture in outcomes.pictures.items():
         label, score = outcomes.labels[at[key]], outcomes.scores[at[key]]
         what = "missed" if label == 1 else "false alarm"
-        shown.append((f"{what}: {key}, score {report.chance(score)}", picture))
+        shown.append((f"{what}: {key}, score {written(score)}", picture))
     return shown
 
 

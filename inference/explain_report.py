@@ -7,9 +7,10 @@ from html import escape
 
 import numpy as np
 
-from inference import report
+from inference import markup
 from inference.explain import RUNTIME, SHARES, Explained, compare
 from inference.forms import LEADS
+from inference.thresholds import written
 
 
 def html(
@@ -26,7 +27,7 @@ def html(
         if against:
             parts.append(f"<h3>{escape(names[1])}, score {against[name].probability:.3f}</h3>")
             parts.append(_shown(against[name], ("gradcam", "saliency")))
-    return report.document("Where the model looks", "".join(parts))
+    return markup.document("Where the model looks", "".join(parts))
 
 
 _NOTE = (
@@ -48,14 +49,14 @@ def _summary(found: Sequence[Explained]) -> str:
         )
         rows.append((part, f"{share:.1%}", f"{ink:.1%}", f"{more:.2f}"))
     head = ("part of the beat", "share of saliency", "share of ink", "enrichment")
-    out = f"<h2>Mean of all ECGs (n = {len(found)})</h2>" + report.table(head, rows)
+    out = f"<h2>Mean of all ECGs (n = {len(found)})</h2>" + markup.table(head, rows)
     mean = np.mean([each.by_lead for each in found], axis=0)
     leads = [
         (lead, *(f"{v:.1%}" for v in row), f"{row.sum():.1%}")
         for lead, row in zip(LEADS, mean, strict=True)
     ]
     out += "<h3>Share of saliency by lead (the rhythm strip holds the rest)</h3>"
-    out += report.table(("lead", *SHARES, "all"), leads)
+    out += markup.table(("lead", *SHARES, "all"), leads)
     covered = [each.occlusion for each in found if each.occlusion]
     return out + (_occluded(covered) if covered else "")
 
@@ -79,28 +80,29 @@ def _occluded(covered: Sequence[Mapping[str, float | None]]) -> str:
         "mean |change|",
         "largest |change|",
     )
-    return "<h3>Occlusion: change of the score</h3>" + report.table(head, rows)
+    return "<h3>Occlusion: change of the score</h3>" + markup.table(head, rows)
 
 
 def _compared(one: Sequence[Explained], other: Sequence[Explained], names: tuple[str, str]) -> str:
     rows = [
-        (part, *(report.interval(value, 2) for value in values))
+        (part, *(markup.interval(value, 2) for value in values))
         for part, values in compare(one, other).items()
     ]
     head = ("enrichment", *names, "difference")
-    return "<h2>Two models on the same ECGs (mean, 95 % interval)</h2>" + report.table(head, rows)
+    return "<h2>Two models on the same ECGs (mean, 95 % interval)</h2>" + markup.table(head, rows)
 
 
 def _one(name: str, found: Explained) -> str:
     said = "positive" if found.probability >= found.threshold else "negative"
-    told = f"score {found.probability:.3f} ({RUNTIME}), threshold {found.threshold:.3f}: {said}"
+    told = f"score {written(found.probability, found.threshold)} ({RUNTIME}), "
+    told += f"threshold {written(found.threshold)}: {said}"
     shown = ("gradcam", "saliency", *(f"attention{n}" for n in found.gates))
     return f"<h2>{escape(name)}: {told}</h2>" + _shown(found, shown)
 
 
 def _shown(found: Explained, names: Sequence[str]) -> str:
     pictures = [
-        f'<figure><img alt="{name}" src="{report.data_url(found.images[name])}">'
+        f'<figure><img alt="{name}" src="{markup.data_url(found.images[name])}">'
         f"<figcaption>{name}</figcaption></figure>"
         for name in names
     ]

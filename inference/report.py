@@ -2,42 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from PIL import Image
-
-from inference.charts import Estimate, chart, forest
+from inference.charts import aurocs, chart
 from inference.forms import U8
-
-_STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:66rem;padding:0 1rem;
-color:#1c1c22}h1{font-size:1.6rem;margin-bottom:.3rem}h2{font-size:1.2rem;margin-top:2.4rem;
-border-bottom:2px solid #1c1c22;padding-bottom:.2rem}
-table{border-collapse:collapse;margin:.7rem 0}td,th{padding:.28rem 1rem .28rem 0;text-align:left;
-vertical-align:top;border-bottom:1px solid #ddd;font-variant-numeric:tabular-nums}
-th{font-weight:600}td:first-child{font-weight:500}
-.warn{background:#fff4e0;border-left:4px solid #d98a00;padding:.6rem .9rem}
-.note{color:#555;font-size:.9rem}.key{display:grid;
-grid-template-columns:repeat(auto-fit,minmax(11rem,1fr));gap:.8rem;margin:1.2rem 0}
-.key div{border:1px solid #ccc;border-radius:6px;padding:.6rem .8rem}.key b{display:block;
-font-size:1.5rem;line-height:1.3}.key small{color:#555}
-.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(24rem,1fr));gap:1.4rem}
-figure{margin:0 0 1rem}figcaption{font-size:.85rem;color:#444}svg{width:100%;max-width:26rem}
-svg.wide{max-width:44rem}svg text{font-size:11px}
-svg .x{text-anchor:middle;fill:#444}svg .y{text-anchor:end;fill:#444}
-svg .frame{fill:none;stroke:#999}svg .rule{stroke:#eee;fill:none}svg .line{stroke:#b3541e;
-stroke-dasharray:4 3}svg polyline{fill:none;stroke-width:1.8}svg .dot{fill:#0b5cab}
-svg .range{stroke:#0b5cab;stroke-width:2}svg .ring{fill:none;stroke:#0b5cab;stroke-width:2}
-.matrix td,.matrix th{border:1px solid #bbb;padding:.5rem .9rem;text-align:center}
-.matrix .right{background:#e6f2e8}.matrix .wrong{background:#fbe9e2}
-img{max-width:100%;border:1px solid #ddd}code{font-size:.85em;overflow-wrap:anywhere}
-@media print{h2{break-after:avoid}figure,tr{break-inside:avoid}}
-"""
+from inference.markup import data_url, document, interval, number, table
+from inference.report_cohort import cohort_section, missing
+from inference.thresholds import written
 
 NAMES = {
     "auroc": "AUROC",
@@ -58,18 +32,10 @@ _GROUPS = {
     "format": "file format",
     "layout": "layout of the page",
 }
-_STATED = {"sex": "sex", "age_band": "age", "site": "site"}
-_ROWS = 40  # named of each reason
 _RULES = {
     "f1": "the highest F1",
     "sensitivity": "a sensitivity of at least {sensitivity:g}",
     "cost": "the lowest cost, {miss:g} a missed case and {false_alarm:g} a false alarm",
-}
-_REASONS = {
-    "known": "left out: the model was trained, or its threshold chosen, with this very ECG",
-    "too-few-leads": "too few leads to be seen",
-    "out-of-domain": "refused by the guard: unlike the ECGs that the model was trained on",
-    "undecodable": "not a readable ECG file",
 }
 
 
@@ -78,7 +44,7 @@ def html(results: Mapping[str, Any], misses: Sequence[tuple[str, U8]] = ()) -> s
     parts = [
         _model(results),
         _key(results),
-        _cohort(results["cohort"]),
+        cohort_section(results["cohort"]),
         _headline(results),
         _real(results["at_real_prevalence"], results["cohort"]["prevalence"]),
         f'<h2>Curves</h2><div class="charts">{_charts(results)}</div>',
@@ -90,40 +56,6 @@ def html(results: Mapping[str, Any], misses: Sequence[tuple[str, U8]] = ()) -> s
     return document(str(results["title"]), "".join(parts))
 
 
-def document(title: str, body: str) -> str:
-    """Give a whole HTML page around a body."""
-    name = escape(title)
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f"<title>{name}</title><style>{_STYLE}</style></head><body><h1>{name}</h1>{body}</body></html>"
-    )
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Give an HTML table; every cell is escaped."""
-    top = "".join(f"<th>{escape(str(cell))}</th>" for cell in head) if any(head) else ""
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows
-    )
-    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """Write a figure; what is undefined is a dash."""
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
-def chance(value: float) -> str:
-    """Write a probability; one that is made for a rare outcome is small and has more digits."""
-    return number(value, 3 if value >= 0.1 else 5)
-
-
-def interval(value: Sequence[float | None], digits: int = 3) -> str:
-    """Write an estimate with its interval."""
-    middle, low, high = (number(each, digits) for each in value)
-    return middle if low == high == "-" else f"{middle} ({low} to {high})"
-
-
 def _model(results: Mapping[str, Any]) -> str:
     model = results["model"]
     endpoint, validation = model["endpoint"], model["validation"]
@@ -131,7 +63,7 @@ def _model(results: Mapping[str, Any]) -> str:
     runtime = f", computed by {results['runtime']}" if "runtime" in results else ""
     return (
         f"<p>Model <b>{escape(model['name'])} {escape(model['version'])}</b>, bundle "
-        f"<code>{escape(model['bundle'][:16])}</code>, threshold {chance(model['threshold'])}"
+        f"<code>{escape(model['bundle'][:16])}</code>, threshold {written(model['threshold'])}"
         f"{escape(runtime)}; written {escape(results['created'])}.<br>"
         f"Outcome: <b>{escape(endpoint.get('name', ''))}</b> "
         f"({escape(endpoint.get('meaning', ''))}).</p>"
@@ -155,7 +87,7 @@ def _output(model: Mapping[str, Any]) -> str:
     rule = model["threshold_rule"]
     chosen = f"{rule['ecgs']} for {_RULES[rule['rule']].format(**rule)}" if rule else ""
     return (
-        f"a score from 0 to 1; threshold {chance(model['threshold'])}, chosen on "
+        f"a score from 0 to 1; threshold {written(model['threshold'])}, chosen on "
         f"{chosen or 'validation data only'}. {_meaning(model['calibration'])}"
     )
 
@@ -176,75 +108,6 @@ def _key(results: Mapping[str, Any]) -> str:
         for name, value, digits in shown
     ]
     return f'<div class="key">{"".join(boxes)}</div>'
-
-
-def _cohort(cohort: Mapping[str, Any]) -> str:
-    refused, left_out = sum(cohort["refused"].values()), len(cohort["left_out"].get("known", ()))
-    rows: list[tuple[str, object]] = [
-        ("ECGs in the table", cohort["ecgs"] + refused + left_out),
-        ("Not scored", f"{refused}, of these {cohort['refused_positive']} with the outcome"),
-        *(
-            (f"… {_REASONS.get(reason, reason)}", count)
-            for reason, count in sorted(({"out-of-domain": 0} | cohort["refused"]).items())
-        ),
-        *([("Known to the model and left out", left_out)] if left_out else []),
-        ("Scored", f"{cohort['ecgs']} (patients: {cohort['patients']})"),
-        ("With the outcome", f"{cohort['positive']} ({cohort['prevalence']:.1%})"),
-    ]
-    rows += _guarded(cohort["guard"])
-    if cohort.get("repeated_files"):
-        rows.append(("Repeated files", cohort["repeated_files"]))
-    unknown = _not_stated(cohort)
-    if unknown:
-        rows.append(("Not stated", unknown))
-    note = (
-        '<p class="note">An ECG that was not scored is reported as such, never as negative; it '
-        "counts in no figure below.</p>"
-    )
-    own = _own(cohort.get("known", 0) - left_out)
-    return "<h2>Cohort</h2>" + own + table(("", ""), rows) + note + _left_out(cohort["left_out"])
-
-
-def _own(known: int) -> str:
-    """Warn of scored ECGs that the model was made with."""
-    if not known:
-        return ""
-    return (
-        f'<p class="warn"><b>Not a validation on other data:</b> of {known} ECGs the model knows '
-        "the outcome, for it was trained, or its threshold chosen, with them.</p>"
-    )
-
-
-def _not_stated(cohort: Mapping[str, Any]) -> str:
-    """Say of how many scored ECGs the table leaves sex, age or site open."""
-    unknown = cohort["unknown"]
-    return ", ".join(f"{_STATED[name]} of {count}" for name, count in unknown.items() if count)
-
-
-def _left_out(rows: Mapping[str, Sequence[int]]) -> str:
-    """Name the rows without a score, so that somebody can look at them."""
-    if not rows:
-        return ""
-    cells = []
-    for reason, numbers in rows.items():
-        shown, more = ", ".join(map(str, numbers[:_ROWS])), len(numbers) - _ROWS
-        rest = f" and {more} more in scores.csv" if more > 0 else ""
-        cells.append((_REASONS.get(reason, reason), shown + rest))
-    return "<h3>Rows without a score</h3>" + table(("why", "rows of the table"), cells)
-
-
-def _guarded(guard: Mapping[str, Any]) -> list[tuple[str, object]]:
-    """Say how far the scored ECGs lie from the training inputs."""
-    rows: list[tuple[str, object]] = []
-    names = {"distance": "Distance of their inputs", "embedding": "Distance of their features"}
-    for name, what in names.items():
-        if name in guard:
-            middle, most, largest, bound = (number(value, 2) for value in guard[name])
-            told = f"median {middle}, 95 % within {most}, largest {largest}; scored up to {bound}"
-            rows.append((f"{what} from the training inputs", told))
-    if guard.get("electrodes"):
-        rows.append(("Electrodes that seem interchanged", guard["electrodes"]))
-    return rows
 
 
 def _headline(results: Mapping[str, Any]) -> str:
@@ -381,12 +244,6 @@ def _subgroups(results: Mapping[str, Any]) -> str:
     return "<h2>Subgroups</h2>" + table(head, cells) + drawn + note
 
 
-def aurocs(title: str, rows: Sequence[Estimate], line: float) -> str:
-    """Draw AUROCs with their intervals, on an axis that begins at 0.4 where that holds all."""
-    lowest = min((low for _, _, low, _ in rows if low is not None), default=1.0)
-    return forest(title, rows, (0.4 if lowest >= 0.4 else 0.0, 1.0), line)
-
-
 def _drop(given: Mapping[str, Mapping[str, Any]] | None) -> str:
     if given is None:
         return ""
@@ -409,32 +266,6 @@ def _pictures(misses: Sequence[tuple[str, U8]]) -> str:
     return f"<h2>The most confident mistakes</h2>{note}{shown}" if shown else ""
 
 
-def data_url(pixels: U8, width: int = 1100) -> str:
-    """Give an image as a PNG data URL of at most 64 colours and `width` pixels."""
-    image = Image.fromarray(pixels).convert("RGB")
-    if image.width > width:
-        image = image.resize((width, round(image.height * width / image.width)))
-    out = io.BytesIO()
-    image.quantize(64).save(out, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()
-
-
-def _missing(cohort: Mapping[str, Any]) -> str:
-    """Say what is missing (TRIPOD+AI, item 11)."""
-    refused, unknown = sum(cohort["refused"].values()), _not_stated(cohort)
-    told = (
-        f"{refused} of {cohort['ecgs'] + refused} ECGs could not be scored and count in no figure; "
-        "each has its reason."
-        if refused
-        else "Every ECG was scored."
-    )
-    if not cohort["unknown"]:
-        return f"{told} The table has no sex, age or site."
-    if not unknown:
-        return f"{told} Sex, age and site are stated of every scored ECG."
-    return f"{told} Not stated among the {cohort['ecgs']} scored ECGs: {unknown}."
-
-
 def _tripod(results: Mapping[str, Any]) -> str:
     """Fill the items of TRIPOD+AI (Collins et al., BMJ 2024;385:e078378) that a report can."""
     model, cohort, data = results["model"], results["cohort"], results["model"]["data"]
@@ -447,7 +278,7 @@ def _tripod(results: Mapping[str, Any]) -> str:
         ("8a Outcome", model["endpoint"].get("meaning", "")),
         ("9a Predictors", "the traces of one 12-lead ECG; no header, label or patient detail"),
         ("10 Sample size", f"{cohort['ecgs']} ECGs, {cohort['positive']} with the outcome"),
-        ("11 Missing data", _missing(cohort)),
+        ("11 Missing data", missing(cohort)),
         ("12e Performance measures", f"95 % intervals, {draws} bootstrap draws by patient"),
         ("13 Class imbalance", f"{cohort['prevalence']:.1%} here; restated at a real prevalence"),
         ("14 Fairness", "the subgroup table" if results["subgroups"] else "no subgroup is named"),

@@ -61,6 +61,10 @@ class ThresholdRule:
         return min(max(found, 1e-6), 1 - 1e-6)
 
 
-def shown(chance: float, threshold: float) -> str:
-    """Write a probability to be read against a threshold; a small threshold needs more places."""
-    return f"{chance:.{3 if threshold >= 0.1 else 5}f}"
+def written(chance: float, threshold: float | None = None) -> str:
+    """Write a probability; more places where the threshold that it is read against is small.
+
+    Without a threshold the probability itself tells.
+    """
+    least = chance if threshold is None else threshold
+    return f"{chance:.{3 if least >= 0.1 else 5}f}"

@@ -144,7 +144,7 @@ def _stem(file: Path, folder: Path) -> str:
 def _show_scores(results: list[dict[str, Any]]) -> None:
     """Print a table, and below it what is to be minded."""
     from inference.electrodes import warning
-    from inference.thresholds import shown
+    from inference.thresholds import written
 
     rows = table("file", "score", "threshold", "category", "model", "runtime", "ms")
     for result in results:
@@ -158,8 +158,8 @@ def _show_scores(results: list[dict[str, Any]]) -> None:
         took = sum(result["timings_ms"].values())
         rows.add_row(
             *plain(result["file"]),
-            shown(result["probability"], result["threshold"]),
-            shown(result["threshold"], result["threshold"]),
+            written(result["probability"], result["threshold"]),
+            written(result["threshold"]),
             category,
             model,
             result["runtime"],

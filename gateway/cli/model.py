@@ -216,7 +216,8 @@ def _layers(given: str) -> tuple[int, ...]:
 
 
 def _show_metrics(results: dict[str, Any]) -> None:
-    from inference.report import NAMES, interval
+    from inference.markup import interval
+    from inference.report import NAMES
 
     rows = table("metric", "estimate (95 % interval)")
     for name, value in results["metrics"].items():

@@ -102,12 +102,15 @@ def _explained(
 
 def _show_shares(found: dict[str, Any], named: dict[str, Path]) -> None:
     from inference.explain import RUNTIME, SHARES
+    from inference.thresholds import written
 
     columns = ("ECG", "file", f"score ({RUNTIME})", *SHARES)
     rows = table(*columns, title="Share of saliency by part of the beat")
     for name, each in found.items():
         shares = (f"{each.shares[part]:.0%}" for part in SHARES)
-        rows.add_row(*plain(name, str(named[name])), f"{each.probability:.3f}", *shares)
+        rows.add_row(
+            *plain(name, str(named[name])), written(each.probability, each.threshold), *shares
+        )
     show(rows)
 
 
@@ -165,7 +168,7 @@ def ablate(
 
 
 def _show_ablation(results: list[dict[str, Any]]) -> None:
-    from inference.report import interval
+    from inference.markup import interval
 
     rows = table("axis", "variant", "AUROC", "AUPRC", "F1", "AUROC less base")
     for each in results:

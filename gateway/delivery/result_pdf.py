@@ -20,7 +20,7 @@ from inference.forms import Tracings, Waveform
 from inference.prepare import Prepared
 from inference.render.result import Words
 from inference.render.result import result_pdf as drawn
-from inference.thresholds import shown
+from inference.thresholds import written
 
 if TYPE_CHECKING:  # a model runtime
     from inference.runtime.maps import Maps
@@ -93,8 +93,8 @@ def _verdict(score: Score) -> str:
     side = "at or above" if score.positive else "below"
     category = "positive" if score.positive else "negative"
     return (
-        f"Score {shown(score.probability, score.threshold)}, {side} the threshold "
-        f"{shown(score.threshold, score.threshold)}: {category} · "
+        f"Score {written(score.probability, score.threshold)}, {side} the threshold "
+        f"{written(score.threshold)}: {category} · "
         f"{score.model} {score.version} · bundle {score.bundle[:12]}"
     )
 
@@ -103,7 +103,7 @@ def _facts(score: Score, ecg: EcgRow, site: ResultSite, maps: Maps) -> Iterator[
     yield (
         f"Scored by {score.model} {score.version} on {score.runtime}. The maps are of the bundle's "
         f"fp32 network, which scores "
-        f"{shown(maps.probability, score.threshold)}. Bundle SHA-256 {score.bundle}."
+        f"{written(maps.probability, score.threshold)}. Bundle SHA-256 {score.bundle}."
     )
     if ecg.guard:
         yield f"Input domain: {words.guard(ecg)}."

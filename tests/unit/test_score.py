@@ -20,7 +20,7 @@ from inference.prepare import pictures_of_refused
 from inference.render import Style, page
 from inference.score import Scorer, self_test
 from inference.simulate import simulate
-from inference.thresholds import shown
+from inference.thresholds import written
 
 
 @pytest.fixture(scope="module")
@@ -192,5 +192,6 @@ def test_a_waveform_that_is_too_short_is_unscorable(scorer):
 
 def test_a_small_threshold_is_shown_with_more_places():
     """Recalibrated for a rare outcome, 0.0007 and 0.001 must not read the same."""
-    assert shown(0.9042, 0.637) == "0.904"
-    assert shown(0.0007, 0.001) == "0.00070"
+    assert written(0.9042, 0.637) == "0.904"
+    assert written(0.0007, 0.001) == "0.00070"
+    assert [written(p) for p in (0.637, 0.0471, 0.00071)] == ["0.637", "0.04710", "0.00071"]
