@@ -72,7 +72,7 @@ def shown_leads(tracings: Tracings) -> int:
 
 
 @contextmanager
-def known(record: Record) -> Iterator[None]:
+def recorded(record: Record) -> Iterator[None]:
     """Add to a refusal inside what had been measured before."""
     try:
         yield

@@ -129,7 +129,7 @@ class Scorer:
 
     def _judge(self, source: Waveform | Picture, clock: Clock) -> Scored:
         form = {"source": "waveform" if isinstance(source, Waveform) else "page"}
-        with guard.known(form):
+        with guard.recorded(form):
             prepared = self.prepare(source, clock)
             logit, record = self.judge(prepared.tracings, prepared.steps.input, clock)
         return self._scored(logit, prepared, {**form, **record}, clock.timings_ms)
@@ -166,7 +166,7 @@ class Scorer:
             "embedding": NOT_MEASURED,
             "electrodes": electrodes.noted(tracings),
         }
-        with guard.known(record):
+        with guard.recorded(record):
             record |= guard.check_leads(tracings, table)
             record |= guard.check(pixels, table) if table else {}
             with (clock or Clock()).stage("infer"):

@@ -31,7 +31,8 @@ from inference.render import grey_of, png
 RecipeOf = Callable[[str], Recipe | None]
 """From a bundle's SHA-256 to its recipe; None when it is not here."""
 
-JUDGED: frozenset[str] = frozenset({"panel", "input"})
+JUDGED = ("panel", "input")
+"""The images of an ECG's row that the score rests on."""
 SAME = (
     "Drawn anew from the original bytes. Panel and network input are, pixel for pixel, those that "
     "were kept when the ECG was scored."
@@ -84,9 +85,7 @@ def draw(row: EcgRow, store: Store, recipe_of: RecipeOf) -> Drawn:
         return Drawn({}, NOT_YET)
     if row.reason == "worker-died":
         return Drawn({}, DEADLY)
-    kept: dict[str, bytes] = {
-        name: store.blobs.get(row.images[name]) for name in ("panel", "input") if name in row.images
-    }
+    kept = {name: store.blobs.get(row.images[name]) for name in JUDGED if name in row.images}
     try:
         source = decode(store.blobs.get(row.digest), row.media_type.value)
     except (BlobLost, InferenceError) as error:

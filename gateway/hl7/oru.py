@@ -255,7 +255,7 @@ def _observations(report: Report) -> list[_Observation]:
         found = [replace(seen, device=device) for seen in (_score(score), _category(score))]
     found.append(_coded("NOTICE^What to do", report.notice, _NOTICES[report.notice]))
     if report.electrodes:
-        found.append(_text("ELECTRODES^Electrodes possibly mixed up", report.electrodes))
+        found.append(_text("ELECTRODES^Electrodes possibly interchanged", report.electrodes))
     if score is not None:
         found += [
             _text("MODEL^Model", score.model),
