@@ -14,8 +14,10 @@ Batch norm's statistics are then of each process's own share.
 from __future__ import annotations
 
 import json
+import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -155,7 +157,8 @@ class Run:
         seen, lost, waited = 0, torch.zeros((), device=self.device), 0.0
         for batch in self._batches():
             waited += time.monotonic() - ready
-            lost += self.learn(batch)
+            with _whole():
+                lost += self.learn(batch)
             seen += 1
             if first and (self.step % 20 == 0 or self.step % self.per_epoch == 0):
                 mean, spent = float(lost) / seen, time.monotonic() - began
@@ -298,6 +301,19 @@ class Run:
         if log.exists():
             lines = log.read_text().splitlines(keepends=True)
             log.write_text("".join(line for line in lines if json.loads(line)["epoch"] <= epoch))
+
+
+@contextmanager
+def _whole() -> Iterator[None]:
+    """Hold Ctrl-C back until the block's end: a kept half step would be taken twice."""
+    held: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: held.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if held:
+            signal.raise_signal(signal.SIGINT)
 
 
 def exported(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -110,6 +111,19 @@ def test_an_interrupted_run_keeps_its_last_step(plan, tmp_path):
     later = Run(SMALL, plan, tmp_path)
     assert later.resume()
     assert later.step == 3
+
+
+def test_ctrl_c_inside_a_step_waits_for_its_end(plan, tmp_path):
+    """Batch norm has counted the batch by then: resumed, the weights are as of a straight run."""
+    stopped = Run(SMALL, plan, tmp_path / "stopped")
+    stopped.loss.register_forward_hook(lambda *_: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        stopped.train()
+    assert stopped.step == 1
+    later, straight = Run(SMALL, plan, stopped.out), Run(SMALL, plan, tmp_path / "straight")
+    later.train()
+    straight.train()
+    assert same(weights(later), weights(straight))
 
 
 def test_the_weight_of_positives_is_counted(tmp_path):
