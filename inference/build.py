@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from inference import embedding, guard, known
+from inference import embedding, golden, guard, known
 from inference.bundle import GOLDEN, INT8, WEIGHTS, Bundle, open_bundle, write_card
 from inference.embedding import Embedding
 from inference.forms import F32, Waveform
@@ -27,7 +27,6 @@ from inference.runtime.vino import VinoRuntime, has_bf16
 from inference.thresholds import ThresholdRule
 from inference.tracings import cut
 
-GOLDEN_RATE_HZ = 250.0
 LARGEST = {"openvino-fp32": 0.002, "openvino-bf16": 0.01}
 """Parity bounds: largest difference in probability; int8 is bounded by its AUROC instead."""
 INT8_AUROC = 0.002
@@ -124,7 +123,7 @@ def _draft(material: Material, folder: Path) -> Bundle:
 
 def _golden_inputs(draft: Bundle) -> F32:
     waveforms, _ = draft.golden()
-    drawn = [panel(cut(Waveform(each, GOLDEN_RATE_HZ))) for each in waveforms]
+    drawn = [panel(cut(Waveform(each, golden.RATE_HZ))) for each in waveforms]
     return np.stack([preprocess(each, draft.recipe).input for each in drawn])[:, None]
 
 

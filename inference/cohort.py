@@ -21,7 +21,6 @@ from inference.decode import content_of
 from inference.errors import CohortError, Undecodable
 
 REQUIRED = ("path", "label", "patient")
-OPTIONAL = ("fold", "site", "sex", "age", "time")
 OLDEST = 130.0  # years
 
 Tell = Callable[[str, int, int], None]

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from inference import augment, processes
+from inference import augment, golden, processes
 from inference.augment import AugmentConfig
 from inference.bank import Bank
 from inference.build import Material, build_bundle
@@ -43,7 +43,6 @@ from inference.examples import to_input
 from inference.forms import F32
 from inference.metrics import Array
 from inference.outcomes import Outcomes, strata_of, with_pictures, with_refused
-from inference.reference import golden
 from inference.runtime import load, probability
 from inference.score import Scorer
 from inference.sources import CohortSource, load_sources

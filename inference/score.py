@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from inference import electrodes, guard
+from inference import electrodes, golden, guard
 from inference.bundle import Bundle, open_bundle
 from inference.decode import decode, decode_file
 from inference.errors import BundleError, Record
@@ -21,7 +21,6 @@ from inference.prepare import Clock, Prepared, evidence, look, pictures
 from inference.preprocess import preprocess
 from inference.runtime import BOUNDS, Runtime, load, probability
 
-GOLDEN_RATE_HZ = 250.0
 NOT_MEASURED = "not measured"
 """The guard's record says so where an ECG was refused before, or the bundle cannot measure it."""
 
@@ -213,7 +212,7 @@ class Scorer:
 def golden_inputs(bundle: Bundle, scorer: Scorer) -> Any:
     """Give the golden ECGs as network inputs, (n, 1, H, W)."""
     waveforms, _ = bundle.golden()
-    inputs = [scorer.prepare(Waveform(each, GOLDEN_RATE_HZ)).steps.input for each in waveforms]
+    inputs = [scorer.prepare(Waveform(each, golden.RATE_HZ)).steps.input for each in waveforms]
     return np.stack(inputs)[:, None]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from inference import augment
+from inference import augment, golden
 from inference.architecture import NetworkConfig
 from inference.augment import AugmentConfig
 from inference.build import Material, build_bundle
@@ -21,7 +21,7 @@ from inference.examples import to_input
 from inference.forms import F32
 from inference.metrics import auprc, auroc, best_f1_threshold, f1
 from inference.preprocess import Recipe
-from inference.reference import golden, ptbxl, recipe
+from inference.reference import ptbxl, recipe
 from inference.reference.sources import PtbxlSource
 from inference.runtime import load, probability
 

@@ -17,7 +17,6 @@ from inference.forms import F32
 from inference.runtime import missing_weight
 
 _EPSILON = 1e-5  # torch's BatchNorm2d
-_CHANNELS = (1, 2)
 
 
 def build(weights: Mapping[str, Any], config: NetworkConfig, *, maps: bool = False) -> Any:

@@ -51,9 +51,9 @@ def make_bundle(folder: Path, **changes) -> Path:
     """Build a bundle of random weights in `folder`/tiny."""
     from safetensors.torch import save_file
 
+    from inference import golden
     from inference.build import Material, build_bundle
     from inference.preprocess import Recipe
-    from inference.reference import golden
     from inference.train import exported
 
     network = random_network(**changes)
