@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -55,9 +56,19 @@ class Outcomes:
     pictures: Mapping[str, U8] = field(default_factory=dict)
 
 
+class _Judged(NamedTuple):
+    """What is kept of one scored ECG, without its images."""
+
+    case: Case
+    probability: float
+    logit: float
+    guard: Record
+    format: str
+
+
 def score_cohort(scorer: Scorer, cases: Sequence[Case], tell: Tell = silent) -> Outcomes:
     """Score every case; what cannot be scored is kept with its reason, never left out silently."""
-    kept: list[tuple[Case, float, float, Record, str]] = []
+    kept: list[_Judged] = []
     refused: dict[Case, str] = {}
     for done, case in enumerate(cases, start=1):
         try:
@@ -66,22 +77,22 @@ def score_cohort(scorer: Scorer, cases: Sequence[Case], tell: Tell = silent) -> 
             refused[case] = getattr(error, "reason", "undecodable")
         else:
             kind = scored.prepared.source.facts.get("format", "")
-            kept.append((case, scored.probability, scored.logit, scored.guard, kind))
+            kept.append(_Judged(case, scored.probability, scored.logit, scored.guard, kind))
         tell("scoring", done, len(cases))
-    rows = [each[0] for each in kept]
+    rows = [each.case for each in kept]
     outcomes = Outcomes(
         labels=np.array([case.label for case in rows]),
-        scores=np.array([each[1] for each in kept]),
-        logits=np.array([each[2] for each in kept]),
+        scores=np.array([each.probability for each in kept]),
+        logits=np.array([each.logit for each in kept]),
         groups=np.array([case.patient for case in rows]),
         strata=strata_of(
             rows,
-            source=[str(each[3]["source"]) for each in kept],
-            format=[each[4] for each in kept],
-            layout=[str(each[3].get("layout", "")) for each in kept],
+            source=[str(each.guard["source"]) for each in kept],
+            format=[each.format for each in kept],
+            layout=[str(each.guard.get("layout", "")) for each in kept],
         ),
         keys=[case.key for case in rows],
-        guard=[each[3] for each in kept],
+        guard=[each.guard for each in kept],
         cases=rows,
     )
     return with_refused(outcomes, refused)

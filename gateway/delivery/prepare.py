@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
-from typing import Any
 
 import structlog
 
@@ -133,7 +132,7 @@ def prepare(
     prepared = []
     for tell, there in _told(ecg, verdict, site, now):
         report = _report(ecg, verdict, encounter, site, there, tell, now)
-        report = replace(report, **_document(ecg.id, verdict, site, there, pdf))
+        report = _with_pdf(report, site, there, pdf)
         prepared.append(
             NewDelivery(
                 destination=tell.destination,
@@ -205,25 +204,25 @@ def _told(
     return [(tell, by_name[tell.destination]) for tell in tells]
 
 
-def _document(
-    ecg_id: str, verdict: Verdict, site: ResultSite, there: Destination, pdf: bytes
-) -> dict[str, Any]:
-    """Give the report's fields about the result PDF: itself, a link to it, or neither."""
-    if verdict.score is None or there.pdf == "none":
-        return {}
+def _with_pdf(report: oru.Report, site: ResultSite, there: Destination, pdf: bytes) -> oru.Report:
+    """Give a report with the result PDF, with a link to it, or with neither."""
+    if report.score is None or there.pdf == "none":
+        return report
     size_kb = math.ceil(len(pdf) / 1024)
     if there.pdf == "embed" and 0 < size_kb <= there.pdf_max_kb:
-        return {"pdf": pdf}
+        return replace(report, pdf=pdf)
     if there.pdf == "embed":
         _log.warning(
             "pdf.not_embedded",
-            ecg=ecg_id,
+            ecg=report.filler,
             destination=there.name,
             size_kb=size_kb,
             most_kb=there.pdf_max_kb,
             linked=bool(site.console_url),
         )
-    return {"pdf_url": f"{site.console_url}/ecgs/{ecg_id}/result.pdf"} if site.console_url else {}
+    if not site.console_url:
+        return report
+    return replace(report, pdf_url=f"{site.console_url}/ecgs/{report.filler}/result.pdf")
 
 
 def _finding(ecg: EcgRow, verdict: Verdict) -> Finding:
