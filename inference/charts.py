@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 _SIZE, _LEFT, _TOP = 260, 46, 10
+_LETTER = 6.5  # width of one in 11 px, wide ones among them
 _COLOURS = ("#0b5cab", "#8a8a8a", "#b3541e", "#2b7a3d")
 
 Line = tuple[str, Sequence[float], Sequence[float]]
@@ -102,7 +103,8 @@ def forest(
         x_range: of the axis.
         line: where a vertical line stands, such as the whole cohort's value or no difference.
     """
-    left, width, step = 190, 380, 22
+    left = 12 + round(_LETTER * max((len(name) for name, *_ in rows), default=0))
+    width, step = 380, 22
     low, high = x_range
     bottom = 8 + step * len(rows)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,7 @@ def recalibrate(bundle: Bundle, outcomes: Outcomes, out: Path, config: Recalibra
     calibration, odds = _calibration(outcomes, config)
     card = {name: value for name, value in bundle.card.items() if name != "results"} | {
         "version": version,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "calibration": calibration,
         "validation": _validation(config),
         "parent": bundle.digest,

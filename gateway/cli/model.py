@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -187,13 +188,19 @@ def recalibrate(
     scorer = scorer_of(config, bundle)
     judges, known = may_judge(cases, scorer.bundle, allow_known=allow_known)
     _say_known(len(known), counted=allow_known)
-    made = fit(scorer.bundle, score_cohort(scorer, judges, Ticker()), out, use)
+    outcomes = score_cohort(scorer, judges, Ticker())
+    made = fit(scorer.bundle, outcomes, out, use)
     line = made.card["calibration"]
     typer.echo(
         f"{out}: {made.name} {made.version}, slope {line['slope']:.3f}, "
         f"intercept {line['intercept']:.3f}, threshold {made.threshold:.5f}"
     )
     typer.echo(("! " if prevalence is None else "") + line["note"])
+    if outcomes.refused:
+        typer.echo(
+            f"! not scored and not fitted to: {_reasons(outcomes.refused)}; "
+            f"{outcomes.refused_positive} of them with the outcome"
+        )
 
 
 def rule_of(rule: str, sensitivity: float, miss: float, false_alarm: float) -> ThresholdRule:
@@ -229,15 +236,17 @@ def _show_metrics(results: dict[str, Any]) -> None:
         f"PPV {real['ppv']:.4f}, {real['alerts_per_day']:.1f} alerts a day",
     )
     rows.add_row("ECGs scored", f"{cohort['ecgs']}, {cohort['positive']} with the outcome")
-    refused = {"out-of-domain": 0} | cohort["refused"]
-    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(refused.items()))
-    rows.add_row("not scored", reasons)
+    rows.add_row("not scored", _reasons({"out-of-domain": 0} | cohort["refused"]))
     show(rows)
     _say_known(cohort.get("known", 0), counted="known" not in cohort["left_out"])
     said = results["confusion"]
     for names, what in ((("tp", "fp"), "never"), (("tn", "fn"), "always")):
         if not any(said[name] for name in names):
             typer.echo(f"! at its threshold the model would {what} alert on this cohort")
+
+
+def _reasons(refused: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(refused.items()))
 
 
 def _say_known(known: int, *, counted: bool) -> None:

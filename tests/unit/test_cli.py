@@ -344,7 +344,11 @@ def test_recalibrate_says_where_its_probabilities_hold(tmp_path: Path, monkeypat
     logits = labels + np.linspace(-1, 1, 60)
 
     def scored(_scorer, cases, _tell):
-        return Outcomes(labels, 1 / (1 + np.exp(-logits)), logits, labels, cases=cases)
+        refused = {"no-grid": 2, "blank": 1}
+        chances = 1 / (1 + np.exp(-logits))
+        return Outcomes(
+            labels, chances, logits, labels, refused=refused, refused_positive=2, cases=cases
+        )
 
     monkeypatch.setattr("inference.outcomes.score_cohort", scored)
     for number in (0, 1):
@@ -354,6 +358,7 @@ def test_recalibrate_says_where_its_probabilities_hold(tmp_path: Path, monkeypat
     line = ["recalibrate", "--cohort", str(table), "--bundle", str(tiny_bundle())]
     text = invoke(*line, "--out", str(tmp_path / "here"))
     assert "! Probabilities and threshold hold only where 50.0% of the ECGs" in text
+    assert "! not scored and not fitted to: 1 blank, 2 no-grid; 2 of them with the outcome" in text
     text = invoke(*line, "--out", str(tmp_path / "there"), "--prevalence", "0.01")
     assert "Probabilities hold where 1.00% of the ECGs have the outcome, as stated" in text
     line = ["recalibrate", "--cohort", str(table), "--bundle", str(tmp_path / "here")]

@@ -1,6 +1,7 @@
 """A validation's figures and its report: complete, by hand where that can be, and without PHI."""
 
 import csv
+import re
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 from support.bundles import tiny_bundle
 
-from inference import markup, report
+from inference import charts, markup, report
 from inference.architecture import NetworkConfig
 from inference.bundle import Bundle
 from inference.cohort import Case
@@ -218,3 +219,11 @@ def test_an_undefined_figure_is_a_dash():
     """One class only: no AUROC, no interval."""
     assert markup.interval([None, None, None]) == "-"
     assert markup.interval([0.5, None, None]) == "0.500"
+
+
+def test_a_chart_has_room_for_its_longest_name():
+    """Names end left of the axis and may not begin outside the picture."""
+    name = "file format: dicom-waveform (n = 12345)"
+    drawn = charts.forest("AUROC", [("sex: F", 0.7, 0.6, 0.8), (name, 0.7, 0.6, 0.8)], (0.0, 1.0))
+    ends = re.findall(r'x="([^"]+)" y="[^"]+" class="y"', drawn)
+    assert [float(end) >= 6 * len(name) for end in ends] == [True, True]

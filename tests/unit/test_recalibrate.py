@@ -50,6 +50,15 @@ def test_a_stated_prevalence_shifts_the_log_odds(bundle, outcomes, tmp_path):
     assert 0.02 * shifted[ill].mean() + 0.98 * shifted[~ill].mean() == pytest.approx(0.02, abs=4e-3)
 
 
+def test_a_recalibrated_bundle_has_its_own_date(outcomes, tmp_path):
+    """Its card says when it was made, not when its parent was."""
+    old = tmp_path / "old"
+    shutil.copytree(tiny_bundle(), old)
+    write_card(old, open_bundle(old).card | {"created": "2020-01-01T00:00:00Z"})
+    made = recalibrate(open_bundle(old), outcomes, tmp_path / "new", RecalibrateConfig())
+    assert made.card["created"] > "2026"
+
+
 def test_costs_and_f1_are_reckoned_at_the_stated_prevalence(outcomes):
     """As of a cohort that has each ECG without the outcome 36 times over."""
     labels, chances = outcomes.labels, outcomes.scores
