@@ -33,8 +33,8 @@ def day(value: str) -> str:
     return f"{value[:4]}-{value[4:6]}-{value[6:]}" if whole else value or "?"
 
 
-def place(value: str) -> str:
-    """Show a location of HL7 (PV1-3, components) in words."""
+def components(value: str) -> str:
+    """Show a composite value of HL7, such as a location (PV1-3), without its separators."""
     return " ".join(part for part in value.split("^") if part)
 
 

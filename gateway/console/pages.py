@@ -38,9 +38,9 @@ def page_routes(store: Store, pictures: Album[Drawn], version: str) -> APIRouter
     templates = Jinja2Templates(directory=TEMPLATES)
     templates.env.filters.update(
         clock=words.clock,
+        components=words.components,
         day=words.day,
         guard=words.guard,
-        place=words.place,
         score=words.score,
         threshold=words.threshold,
     )

@@ -85,8 +85,8 @@ def _patient(patient: Patient) -> Iterator[str]:
 
 def _visit(encounter: Encounter) -> Iterator[str]:
     if encounter.visit_number:
-        yield f"visit {words.place(encounter.visit_number)}"
-    yield words.place(encounter.location)
+        yield f"visit {words.components(encounter.visit_number)}"
+    yield words.components(encounter.location)
 
 
 def _verdict(score: Score) -> str:
@@ -109,13 +109,13 @@ def _facts(score: Score, ecg: EcgRow, site: ResultSite, maps: Maps) -> Iterator[
         yield f"Input domain: {words.guard(ecg)}."
     uids = (("Study Instance UID", ecg.study_uid), ("SOP Instance UID", ecg.sop_uid))
     named = [f"{name} {uid}" for name, uid in uids if uid]
-    orders = (("placer", words.place(ecg.order.placer)), ("accession", ecg.order.accession))
+    orders = (("placer", words.components(ecg.order.placer)), ("accession", ecg.order.accession))
     named += [f"{name} {number}" for name, number in orders if number]
     if named:
         yield " · ".join(named)
     sender = " (a test sender)" if ecg.source.test else ""
     yield (
         f"ECG {ecg.id} · received {words.local(ecg.received_at)} by {ecg.source.protocol} from "
-        f"{words.place(ecg.source.peer)}{sender} · site configuration {site.version}, "
+        f"{words.components(ecg.source.peer)}{sender} · site configuration {site.version}, "
         f"mode {site.mode_of(ecg.source)}"
     )

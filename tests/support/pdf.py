@@ -1,4 +1,4 @@
-"""The text of a PDF, as a reader of it finds it."""
+"""What a reader of a PDF finds: the text of its pages, and how they look."""
 
 from __future__ import annotations
 
