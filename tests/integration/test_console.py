@@ -111,6 +111,19 @@ def test_page_of_a_refused_ecg_says_how_far_it_was(client: TestClient, store: St
     assert "distance of its features not measured" in text
 
 
+def test_page_of_an_ecg_that_the_guard_never_saw_has_no_empty_row(
+    client: TestClient, store: Store
+) -> None:
+    """Refused before: only what kind of source it was is recorded, which is no measure."""
+    ecg_id = arrivals.take(store).ecg_id
+    store.ecgs.claim(ecg_id, "me", 60)
+    refused = Outcome(State.UNSCORABLE, "contradictory-leads", guard={"source": "waveform"})
+    store.ecgs.finish(ecg_id, "me", refused, [])
+    text = client.get(f"/ecgs/{ecg_id}").text
+    assert "contradictory-leads" in text
+    assert "Input domain" not in text
+
+
 def test_an_unknown_ecg_is_not_found(client: TestClient) -> None:
     """Neither its page nor its pictures."""
     assert client.get("/ecgs/unknown").status_code == 404
