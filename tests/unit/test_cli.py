@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 from contextlib import closing
@@ -13,27 +12,20 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
+from support.cli import invoke
 
 from gateway import cli
 from gateway.cli import ecg as ecg_commands
-from gateway.cli.app import make_app
 from gateway.ecg import Arrival, MediaType, Patient, Source, State
 from gateway.errors import StoreUnavailable
 from gateway.store import Outcome, open_store
-from inference.errors import CohortError, Undecodable, Unscorable
+from inference.errors import Undecodable, Unscorable
 from inference.forms import Picture, Tracings
 from inference.prepare import Prepared
 from inference.preprocess import Recipe, Steps
 from inference.score import Scored
 
 HEAVY = {"celery", "cv2", "fastapi", "numpy", "openvino", "pydicom", "sqlalchemy", "torch"}
-
-
-def invoke(*line: str, status: int = 0) -> str:
-    result = CliRunner().invoke(make_app(), list(line), catch_exceptions=False)
-    assert result.exit_code == status, result.output
-    return result.output
 
 
 def command(*line: str) -> subprocess.CompletedProcess[str]:
@@ -272,135 +264,3 @@ def test_images_with_the_same_name_in_two_folders_do_not_overwrite_each_other(
     results = json.loads(invoke("score", *files, "--json", "--save-images", str(out)))
     assert len({image for result in results for image in result["images"]}) == 14
     assert ecg_commands._stem(Path("x.dcm"), out) == "x"
-
-
-def test_what_train_is_told_wrongly_is_said_in_one_sentence(tmp_path: Path):
-    """Size, layers, loss and start are checked before a cohort is read."""
-    pytest.importorskip("torch")
-    pytest.importorskip("torchvision")
-    table = tmp_path / "none.csv"
-    table.write_text("no columns")
-    line = ["train", "--cohort", str(table), "--out", str(tmp_path / "run")]
-    for options, said in (
-        (["--size", "big"], "HEIGHTxWIDTH"),
-        (["--sa", "one"], "names layers"),
-        (["--loss", "mse"], "loss is one of"),
-        (["--pretrained", "absent.safetensors"], "no such file"),
-        (["--batch", "0"], "'--batch'"),
-        (["--epochs", "0"], "'--epochs'"),
-        (["--workers", "-1"], "'--workers'"),
-        (["--peak-lr", "-1"], "'--peak-lr'"),
-        (["--peak-lr", "0"], "peak_lr must be above 0"),
-        (["--device", "tpu"], "device is cpu, cuda or"),
-        (["--name", "../x"], "not usable as a folder's name"),
-        (["--prevalence", "nan"], "prevalence"),
-        (["--rule", "best"], "rule is one of f1, sensitivity, cost"),
-        (["--rule", "cost", "--miss", "-3"], "'--miss'"),
-        (["--sensitivity", "5"], "'--sensitivity'"),
-        (["--out", str(table)], "is a file"),
-    ):
-        result = CliRunner().invoke(make_app(), [*line, *options])
-        assert result.exit_code == 2
-        assert said in result.output, result.output
-    odd = ["--pretrained", str(table)]
-    with pytest.raises(CohortError, match=r"none\.csv is no safetensors file"):
-        CliRunner().invoke(make_app(), [*line, *odd], catch_exceptions=False)
-    table.unlink()
-    with pytest.raises(CohortError, match="No such file"):
-        CliRunner().invoke(make_app(), line, catch_exceptions=False)
-
-
-@pytest.mark.parametrize(
-    ("command", "options", "said"),
-    [
-        ("evaluate", ["--prevalence", "2"], "'--prevalence'"),
-        ("evaluate", ["--prevalence", "0"], "prevalence lies above 0"),
-        ("evaluate", ["--draws", "0"], "'--draws'"),
-        ("evaluate", ["--ecgs-per-day", "0"], "ECGs a day must be above 0"),
-        ("recalibrate", ["--rule", "cost", "--miss", "-3"], "'--miss'"),
-        ("recalibrate", ["--rule", "cost", "--miss", "0"], "must be above 0"),
-        ("recalibrate", ["--rule", "sensitivity", "--sensitivity", "5"], "'--sensitivity'"),
-        ("recalibrate", ["--rule", "sensitivity", "--sensitivity", "0"], "a sensitivity lies"),
-        ("recalibrate", ["--prevalence", "1"], "prevalence lies above 0"),
-        ("recalibrate", ["--rule", "youden"], "rule is one of"),
-    ],
-)
-def test_numbers_that_mean_nothing_are_refused(tmp_path: Path, command, options, said):
-    """With exit status 2, before a bundle is loaded or a cohort is read."""
-    line = [command, "--cohort", str(tmp_path / "none.csv"), "--out", str(tmp_path / "out")]
-    result = CliRunner().invoke(make_app(), [*line, *options])
-    assert result.exit_code == 2, result.output
-    assert said in result.output
-    assert not (tmp_path / "out").exists()
-
-
-def test_recalibrate_says_where_its_probabilities_hold(tmp_path: Path, monkeypatch):
-    """A warning without a stated prevalence; ECGs that the bundle knows are left out, and told."""
-    from support.bundles import tiny_bundle
-
-    from inference.outcomes import Outcomes
-
-    labels = np.arange(60) % 2
-    logits = labels + np.linspace(-1, 1, 60)
-
-    def scored(_scorer, cases, _tell):
-        refused = {"no-grid": 2, "blank": 1}
-        chances = 1 / (1 + np.exp(-logits))
-        return Outcomes(
-            labels, chances, logits, labels, refused=refused, refused_positive=2, cases=cases
-        )
-
-    monkeypatch.setattr("inference.outcomes.score_cohort", scored)
-    for number in (0, 1):
-        (tmp_path / f"{number}.png").write_bytes(bytes([number]))
-    table = tmp_path / "cohort.csv"
-    table.write_text("path,label,patient\n0.png,0,p\n1.png,1,q\n")
-    line = ["recalibrate", "--cohort", str(table), "--bundle", str(tiny_bundle())]
-    text = invoke(*line, "--out", str(tmp_path / "here"))
-    assert "! Probabilities and threshold hold only where 50.0% of the ECGs" in text
-    assert "! not scored and not fitted to: 1 blank, 2 no-grid; 2 of them with the outcome" in text
-    text = invoke(*line, "--out", str(tmp_path / "there"), "--prevalence", "0.01")
-    assert "Probabilities hold where 1.00% of the ECGs have the outcome, as stated" in text
-    line = ["recalibrate", "--cohort", str(table), "--bundle", str(tmp_path / "here")]
-    with pytest.raises(CohortError, match="2 of 2 ECGs trained this bundle"):
-        invoke(*line, "--out", str(tmp_path / "again"))
-    text = invoke(*line, "--out", str(tmp_path / "again"), "--allow-known")
-    assert "! ECGs that trained this bundle or chose its threshold: 2, counted all the same" in text
-
-
-def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path: Path, monkeypatch):
-    """`--out` of every command that writes one, before a bundle is loaded."""
-    (tmp_path / "out").write_text("")
-    for command, path in (("evaluate", "out"), ("evaluate", "out/in"), ("recalibrate", "out/in")):
-        line = [command, "--cohort", "none.csv", "--out", str(tmp_path / path)]
-        assert "is a file" in invoke(*line, status=2)
-    monkeypatch.setattr("os.access", lambda *_: False)
-    line = ["evaluate", "--cohort", "none.csv", "--out", str(tmp_path / "new")]
-    assert "cannot be written to" in invoke(*line, status=2)
-
-
-def test_explain_goes_on_past_a_file_that_cannot_be_read(tmp_path: Path):
-    """Two files of one name are told apart; another is said to be none, with exit status 1."""
-    pytest.importorskip("torch")
-    pytest.importorskip("torchvision")
-    from support.bundles import tiny_bundle
-
-    from inference.render import page, png
-    from inference.simulate import simulate
-
-    for folder, seed in (("one", 1), ("two", 2)):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "doe-jane.png").write_bytes(png(page(simulate("normal", seed))))
-    files = [str(tmp_path / folder / "doe-jane.png") for folder in ("one", "absent", "two")]
-    out = tmp_path / "out"
-    line = ["explain", "--bundle", str(tiny_bundle()), "--out", str(out), *files]
-    result = CliRunner().invoke(make_app(), line, catch_exceptions=False)
-    assert result.exit_code == 1
-    assert "not explained: No such file" in result.output
-    assert {path.name for path in out.iterdir()} == {"ecg-1", "ecg-3", "explain.html"}
-    text = (out / "explain.html").read_text()
-    assert re.search(r"<h2>ecg-3: score 0\.\d{3,5} \(torch\)", text)
-    assert "score (torch)" in result.output
-    assert json.loads((out / "ecg-1" / "explained.json").read_text())["runtime"] == "torch"
-    assert "doe-jane" not in text
-    assert re.search(r"ecg-3 .*two/doe-jane\.png", result.output.replace("\n", " "))

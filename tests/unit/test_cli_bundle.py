@@ -14,16 +14,15 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
-from typer.testing import CliRunner
 
 pytest.importorskip("torch")
 pytest.importorskip("torchvision")
 
 from support.bundles import tiny_bundle
+from support.cli import invoke
 
 from config.documents import document_of
 from config.site import Site
-from gateway.cli.app import make_app
 from gateway.store import open_store
 from inference.bundle import INT8, open_bundle, write_card
 from inference.errors import BundleError
@@ -43,12 +42,6 @@ def site(tmp_path):
         '[worker]\nruntime = "openvino-fp32"\nthreads = 1\n'
     )
     return config, data
-
-
-def invoke(*line, status=0):
-    result = CliRunner().invoke(make_app(), [str(part) for part in line], catch_exceptions=False)
-    assert result.exit_code == status, result.output
-    return result.output
 
 
 def active(data):

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 from support.arrivals import PATIENT, SCORE, delivery, take
-from typer.testing import CliRunner
+from support.cli import invoke
 
 from config.documents import document_of, parse_site
 from gateway.cli import held
-from gateway.cli.app import make_app
 from gateway.ecg import DeliveryState, State
 from gateway.store import Outcome, Store
 from gateway.store.engine import utc_now
@@ -30,10 +29,7 @@ def store(store: Store) -> Store:
 @pytest.fixture
 def command(tmp_path: Path, store: Store):
     def run(*line: object, status: int = 0) -> str:
-        words = [*map(str, line), "--data", str(tmp_path)]
-        result = CliRunner().invoke(make_app(), words, catch_exceptions=False)
-        assert result.exit_code == status, result.output
-        return result.output
+        return invoke(*line, "--data", tmp_path, status=status)
 
     return run
 

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from support import pdf
 from support.arrivals import PATIENT, take
-from typer.testing import CliRunner
+from support.cli import invoke
 
-from gateway.cli.app import make_app
 from gateway.demo import objects
 from gateway.ecg import Score, State
 from gateway.store import EcgRow, Outcome, Store
@@ -66,10 +65,7 @@ def kept(
 
 
 def replayed(tmp_path: Path, ecg_id: str, *options: str, status: int = 0) -> str:
-    line = ["replay", ecg_id, "--data", str(tmp_path), *options]
-    result = CliRunner().invoke(make_app(), line, catch_exceptions=False)
-    assert result.exit_code == status, result.output
-    return result.output
+    return invoke("replay", ecg_id, "--data", tmp_path, *options, status=status)
 
 
 def test_what_was_kept_gives_the_same_score(tmp_path: Path, store: Store, scored: Scored):

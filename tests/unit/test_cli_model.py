@@ -1,0 +1,140 @@
+"""`train`, `evaluate`, `recalibrate` and `explain`: what they refuse, and what they say."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.cli import invoke
+
+from inference.errors import CohortError
+
+
+def test_what_train_is_told_wrongly_is_said_in_one_sentence(tmp_path: Path):
+    """Size, layers, loss and start are checked before a cohort is read."""
+    pytest.importorskip("torch")
+    pytest.importorskip("torchvision")
+    table = tmp_path / "none.csv"
+    table.write_text("no columns")
+    line = ["train", "--cohort", str(table), "--out", str(tmp_path / "run")]
+    for options, said in (
+        (["--size", "big"], "HEIGHTxWIDTH"),
+        (["--sa", "one"], "names layers"),
+        (["--loss", "mse"], "loss is one of"),
+        (["--pretrained", "absent.safetensors"], "no such file"),
+        (["--batch", "0"], "'--batch'"),
+        (["--epochs", "0"], "'--epochs'"),
+        (["--workers", "-1"], "'--workers'"),
+        (["--peak-lr", "-1"], "'--peak-lr'"),
+        (["--peak-lr", "0"], "peak_lr must be above 0"),
+        (["--device", "tpu"], "device is cpu, cuda or"),
+        (["--name", "../x"], "not usable as a folder's name"),
+        (["--prevalence", "nan"], "prevalence"),
+        (["--rule", "best"], "rule is one of f1, sensitivity, cost"),
+        (["--rule", "cost", "--miss", "-3"], "'--miss'"),
+        (["--sensitivity", "5"], "'--sensitivity'"),
+        (["--out", str(table)], "is a file"),
+    ):
+        assert said in invoke(*line, *options, status=2)
+    odd = ["--pretrained", str(table)]
+    with pytest.raises(CohortError, match=r"none\.csv is no safetensors file"):
+        invoke(*line, *odd)
+    table.unlink()
+    with pytest.raises(CohortError, match="No such file"):
+        invoke(*line)
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "said"),
+    [
+        ("evaluate", ["--prevalence", "2"], "'--prevalence'"),
+        ("evaluate", ["--prevalence", "0"], "prevalence lies above 0"),
+        ("evaluate", ["--draws", "0"], "'--draws'"),
+        ("evaluate", ["--ecgs-per-day", "0"], "ECGs a day must be above 0"),
+        ("recalibrate", ["--rule", "cost", "--miss", "-3"], "'--miss'"),
+        ("recalibrate", ["--rule", "cost", "--miss", "0"], "must be above 0"),
+        ("recalibrate", ["--rule", "sensitivity", "--sensitivity", "5"], "'--sensitivity'"),
+        ("recalibrate", ["--rule", "sensitivity", "--sensitivity", "0"], "a sensitivity lies"),
+        ("recalibrate", ["--prevalence", "1"], "prevalence lies above 0"),
+        ("recalibrate", ["--rule", "youden"], "rule is one of"),
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused(tmp_path: Path, command, options, said):
+    """With exit status 2, before a bundle is loaded or a cohort is read."""
+    line = [command, "--cohort", str(tmp_path / "none.csv"), "--out", str(tmp_path / "out")]
+    assert said in invoke(*line, *options, status=2)
+    assert not (tmp_path / "out").exists()
+
+
+def test_recalibrate_says_where_its_probabilities_hold(tmp_path: Path, monkeypatch):
+    """A warning without a stated prevalence; ECGs that the bundle knows are left out, and told."""
+    from support.bundles import tiny_bundle
+
+    from inference.outcomes import Outcomes
+
+    labels = np.arange(60) % 2
+    logits = labels + np.linspace(-1, 1, 60)
+
+    def scored(_scorer, cases, _tell):
+        refused = {"no-grid": 2, "blank": 1}
+        chances = 1 / (1 + np.exp(-logits))
+        return Outcomes(
+            labels, chances, logits, labels, refused=refused, refused_positive=2, cases=cases
+        )
+
+    monkeypatch.setattr("inference.outcomes.score_cohort", scored)
+    for number in (0, 1):
+        (tmp_path / f"{number}.png").write_bytes(bytes([number]))
+    table = tmp_path / "cohort.csv"
+    table.write_text("path,label,patient\n0.png,0,p\n1.png,1,q\n")
+    line = ["recalibrate", "--cohort", str(table), "--bundle", str(tiny_bundle())]
+    text = invoke(*line, "--out", str(tmp_path / "here"))
+    assert "! Probabilities and threshold hold only where 50.0% of the ECGs" in text
+    assert "! not scored and not fitted to: 1 blank, 2 no-grid; 2 of them with the outcome" in text
+    text = invoke(*line, "--out", str(tmp_path / "there"), "--prevalence", "0.01")
+    assert "Probabilities hold where 1.00% of the ECGs have the outcome, as stated" in text
+    line = ["recalibrate", "--cohort", str(table), "--bundle", str(tmp_path / "here")]
+    with pytest.raises(CohortError, match="2 of 2 ECGs trained this bundle"):
+        invoke(*line, "--out", str(tmp_path / "again"))
+    text = invoke(*line, "--out", str(tmp_path / "again"), "--allow-known")
+    assert "! ECGs that trained this bundle or chose its threshold: 2, counted all the same" in text
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path: Path, monkeypatch):
+    """`--out` of every command that writes one, before a bundle is loaded."""
+    (tmp_path / "out").write_text("")
+    for command, path in (("evaluate", "out"), ("evaluate", "out/in"), ("recalibrate", "out/in")):
+        line = [command, "--cohort", "none.csv", "--out", str(tmp_path / path)]
+        assert "is a file" in invoke(*line, status=2)
+    monkeypatch.setattr("os.access", lambda *_: False)
+    line = ["evaluate", "--cohort", "none.csv", "--out", str(tmp_path / "new")]
+    assert "cannot be written to" in invoke(*line, status=2)
+
+
+def test_explain_goes_on_past_a_file_that_cannot_be_read(tmp_path: Path):
+    """Two files of one name are told apart; another is said to be none, with exit status 1."""
+    pytest.importorskip("torch")
+    pytest.importorskip("torchvision")
+    from support.bundles import tiny_bundle
+
+    from inference.render import page, png
+    from inference.simulate import simulate
+
+    for folder, seed in (("one", 1), ("two", 2)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "doe-jane.png").write_bytes(png(page(simulate("normal", seed))))
+    files = [str(tmp_path / folder / "doe-jane.png") for folder in ("one", "absent", "two")]
+    out = tmp_path / "out"
+    line = ["explain", "--bundle", str(tiny_bundle()), "--out", str(out), *files]
+    output = invoke(*line, status=1)
+    assert "not explained: No such file" in output
+    assert {path.name for path in out.iterdir()} == {"ecg-1", "ecg-3", "explain.html"}
+    text = (out / "explain.html").read_text()
+    assert re.search(r"<h2>ecg-3: score 0\.\d{3,5} \(torch\)", text)
+    assert "score (torch)" in output
+    assert json.loads((out / "ecg-1" / "explained.json").read_text())["runtime"] == "torch"
+    assert "doe-jane" not in text
+    assert re.search(r"ecg-3 .*two/doe-jane\.png", output.replace("\n", " "))
