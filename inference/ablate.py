@@ -36,8 +36,8 @@ from inference.develop import (
     train_on,
 )
 from inference.errors import CohortError
-from inference.evaluate import EvaluateConfig, Metric, bootstrapped
 from inference.examples import Examples
+from inference.figures import EvaluateConfig, Metric, bootstrapped
 from inference.outcomes import Outcomes
 from inference.runtime import load
 from inference.train import Report, check_start

@@ -32,14 +32,9 @@ from inference.cohort import (
     with_digests,
 )
 from inference.errors import CohortError, Unscorable
-from inference.evaluate import (
-    ECGS_PER_DAY,
-    PREVALENCE,
-    EvaluateConfig,
-    summarise,
-    write,
-)
+from inference.evaluate import write
 from inference.examples import to_input
+from inference.figures import ECGS_PER_DAY, PREVALENCE, EvaluateConfig, summarise
 from inference.forms import F32
 from inference.metrics import Array
 from inference.outcomes import Outcomes, strata_of, with_pictures, with_refused

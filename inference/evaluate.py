@@ -1,274 +1,25 @@
-"""Validate a bundle on a cohort: scores, metrics with intervals, subgroups, refusals.
+"""Validate a bundle on a cohort: score its table, write the figures and the report.
 
-    cohort ── Scorer ──> Outcomes ── summarise ──> results (JSON) ── inference.report ──> HTML
-
-Every figure is of the cohort as it is; what a hospital will see depends on its own prevalence, so
-PPV and alerts per day are also given at a stated one.
+cohort ── Scorer ──> Outcomes ── inference.figures ──> results (JSON) ── inference.report ──> HTML
 """
 
 from __future__ import annotations
 
 import json
-import math
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from inference import metrics, report
-from inference.bundle import Bundle
+from inference import report
 from inference.cohort import Tell, check_duplicates, read_cohort, silent, with_digests
 from inference.errors import CohortError
+from inference.figures import EvaluateConfig, drop, summarise
 from inference.forms import U8
 from inference.known import may_judge
-from inference.metrics import Array
-from inference.outcomes import KNOWN, SUBGROUPS, Outcomes, score_cohort, with_pictures
+from inference.outcomes import Outcomes, score_cohort, with_pictures
 from inference.score import Scorer
 from inference.thresholds import written
-
-PREVALENCE, ECGS_PER_DAY = 0.002, 150.0
-"""Of the outcome among the ECGs of an emergency department, and how many those are."""
-HEADLINE = ("auroc", "auprc", "f1", "f1_at_half", "sensitivity", "specificity", "ppv", "npv")
-Metric = Callable[[Array, Array], float]
-
-
-@dataclass(frozen=True, slots=True)
-class EvaluateConfig:
-    """What is reported.
-
-    Attributes:
-        prevalence: the real prevalence at which PPV and alerts per day are given.
-        ecgs_per_day: for alerts per day.
-        draws: of the bootstrap, by patient; at least `metrics.LEAST_DRAWS`.
-        seed: of the bootstrap.
-        title: of the report.
-    """
-
-    prevalence: float = PREVALENCE
-    ecgs_per_day: float = ECGS_PER_DAY
-    draws: int = 1000
-    seed: int = 0
-    title: str = "Validation"
-
-    def __post_init__(self) -> None:
-        """Refuse numbers that no report can be made with."""
-        metrics.check_prevalence(self.prevalence)
-        if not 0 < self.ecgs_per_day < math.inf:
-            raise ValueError(f"ECGs a day must be above 0, not {self.ecgs_per_day:g}")
-        if self.draws < metrics.LEAST_DRAWS:
-            raise ValueError(f"an interval needs {metrics.LEAST_DRAWS} draws, not {self.draws}")
-
-
-def summarise(outcomes: Outcomes, bundle: Bundle, config: EvaluateConfig) -> dict[str, Any]:
-    """Give every figure of the report, as plain values.
-
-    Raises:
-        CohortError: no ECG of one of the two classes was scored.
-    """
-    labels, scores, threshold = outcomes.labels, outcomes.scores, bundle.threshold
-    if len(set(labels.tolist())) != 2:
-        told = ", ".join(f"{n} {reason}" for reason, n in sorted(outcomes.refused.items()))
-        raise CohortError(f"ECGs of both outcomes must be scored; not scored: {told or 'none'}")
-    prevalence = float(labels.mean())
-    plain: dict[str, Any] = _plain(
-        {
-            "title": config.title,
-            "model": {
-                "name": bundle.name,
-                "version": bundle.version,
-                "bundle": bundle.digest,
-                "endpoint": bundle.card.get("endpoint", {}),
-                "validation": bundle.card["validation"],
-                "threshold": threshold,
-                "threshold_rule": bundle.card.get("threshold_rule", {}),
-                "calibration": bundle.card.get("calibration", {}),
-                "data": bundle.card.get("data", {}),
-            },
-            "cohort": {
-                "ecgs": int(labels.size),
-                "patients": int(np.unique(outcomes.groups).size),
-                "positive": int(labels.sum()),
-                "prevalence": prevalence,
-                "refused": dict(outcomes.refused),
-                "refused_positive": outcomes.refused_positive,
-                "left_out": _left_out(outcomes),
-                "unknown": _unknown(outcomes),
-                "guard": _guarded(outcomes),
-            },
-            "metrics": intervals(outcomes, threshold, config),
-            "baselines": {"all_positive_f1": metrics.all_positive_f1(prevalence)},
-            "confusion": metrics.confusion(labels, scores, threshold),
-            "brier": metrics.brier(labels, scores),
-            "calibration": metrics.calibration(labels, scores),
-            "calibration_line": metrics.calibration_line(labels, _logit(scores)),
-            "observed_over_expected": prevalence / float(scores.mean()),
-            "at_real_prevalence": _at_real_prevalence(outcomes, threshold, config),
-            "curves": curves(labels, scores),
-            "subgroups": subgroups(outcomes, threshold, config),
-            "bootstrap": {"draws": config.draws, "seed": config.seed, "by": "patient"},
-            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        }
-    )
-    return plain
-
-
-def _left_out(outcomes: Outcomes) -> dict[str, list[int]]:
-    """Give the rows without a score by their reason."""
-    rows: dict[str, list[int]] = {}
-    for case, reason in outcomes.left_out.items():
-        rows.setdefault(reason, []).append(case.row)
-    return {reason: sorted(rows[reason]) for reason in sorted(rows)}
-
-
-def _unknown(outcomes: Outcomes) -> dict[str, int]:
-    """Count the scored ECGs whose sex, age or site the table leaves open."""
-    strata = outcomes.strata
-    return {n: int((strata[n] == "").sum()) for n in KNOWN if n in strata}
-
-
-def _guarded(outcomes: Outcomes) -> dict[str, Any]:
-    """Count what the guard refused as out of domain; say how far what it let pass lies, and may."""
-    told: dict[str, Any] = {"refused": outcomes.refused.get("out-of-domain", 0)}
-    for name, bound in (("distance", "bound"), ("embedding", "embedding_bound")):
-        measured = [record for record in outcomes.guard if bound in record]
-        if measured:
-            found = np.array([record[name] for record in measured], float)
-            told[name] = [*np.quantile(found, (0.5, 0.95, 1.0)).tolist(), measured[0][bound]]
-    if outcomes.guard:
-        told["electrodes"] = sum(bool(record.get("electrodes")) for record in outcomes.guard)
-    return told
-
-
-def _at_real_prevalence(
-    outcomes: Outcomes, threshold: float, config: EvaluateConfig
-) -> dict[str, Any]:
-    """Give what the threshold would mean in the hospital, by Bayes' rule."""
-    daily, prevalence = config.ecgs_per_day, config.prevalence
-
-    def there(name: str) -> Metric:
-        def metric(labels: Array, scores: Array) -> float:
-            point = metrics.at_threshold(labels, scores, threshold)
-            real = metrics.at_prevalence(point["sensitivity"], point["specificity"], prevalence)
-            return (real | {"alerts_per_day": daily * real["alert_share"]})[name]
-
-        return metric
-
-    wanted = {name: there(name) for name in ("ppv", "npv", "alerts_per_day")}
-    known = bootstrapped(outcomes, wanted, config)
-    found = metrics.at_threshold(outcomes.labels, outcomes.scores, threshold)["sensitivity"]
-    return {
-        "prevalence": prevalence,
-        "ecgs_per_day": daily,
-        **{name: value[0] for name, value in known.items()},
-        "true_alerts_per_day": daily * prevalence * found,
-        "missed_per_day": daily * prevalence * (1 - found),
-        "intervals": known,
-    }
-
-
-def _logit(scores: Array) -> Array:
-    """The scores' log odds: calibration is judged of what is shown, after the card's own map."""
-    inside = np.clip(scores, 1e-9, 1 - 1e-9)
-    odds: Array = np.log(inside / (1 - inside))
-    return odds
-
-
-def intervals(
-    outcomes: Outcomes, threshold: float, config: EvaluateConfig
-) -> dict[str, metrics.Interval]:
-    """Give each headline metric with its 95 % interval."""
-    special: dict[str, Metric] = {
-        "auroc": metrics.auroc,
-        "auprc": metrics.auprc,
-        "f1_at_half": lambda labels, scores: metrics.f1(labels, scores, 0.5),
-    }
-    wanted = {name: special.get(name) or _at(threshold, name) for name in HEADLINE}
-    return bootstrapped(outcomes, wanted, config)
-
-
-def _at(threshold: float, name: str) -> Metric:
-    return lambda labels, scores: metrics.at_threshold(labels, scores, threshold)[name]
-
-
-def bootstrapped(
-    outcomes: Outcomes, wanted: Mapping[str, Metric], config: EvaluateConfig
-) -> dict[str, metrics.Interval]:
-    """Give each metric with its 95 % interval, drawn by patient."""
-    return metrics.bootstrap(
-        outcomes.labels,
-        outcomes.scores,
-        outcomes.groups,
-        wanted,
-        draws=config.draws,
-        seed=config.seed,
-    )
-
-
-def curves(labels: Array, scores: Array) -> dict[str, list[list[float]]]:
-    """Give ROC, precision-recall and decision curves as lists of points."""
-    fpr, tpr, _ = metrics.roc(labels, scores)
-    precision, recall, _ = metrics.precision_recall(labels, scores)
-    levels = np.linspace(0.01, 0.99, 50)
-    everyone = np.ones_like(scores)
-    return {
-        "roc": [fpr.tolist(), tpr.tolist()],
-        "pr": [recall.tolist(), precision.tolist()],
-        "decision": [levels.tolist(), metrics.net_benefit(labels, scores, levels).tolist()],
-        "decision_all": [levels.tolist(), metrics.net_benefit(labels, everyone, levels).tolist()],
-    }
-
-
-def subgroups(outcomes: Outcomes, threshold: float, config: EvaluateConfig) -> list[dict[str, Any]]:
-    """Give AUROC, sensitivity and specificity of each stratum that is known, with intervals."""
-    wanted: dict[str, Metric] = {"auroc": metrics.auroc}
-    wanted |= {name: _at(threshold, name) for name in ("sensitivity", "specificity")}
-    few = replace(config, draws=max(100, config.draws // 5))
-    rows = []
-    for name in SUBGROUPS:
-        values = outcomes.strata.get(name, np.empty(0))
-        for value in sorted({str(v) for v in values if v}):
-            inside = values == value
-            part = replace(
-                outcomes,
-                labels=outcomes.labels[inside],
-                scores=outcomes.scores[inside],
-                groups=outcomes.groups[inside],
-            )
-            counts = {"n": int(inside.sum()), "positive": int(part.labels.sum())}
-            rows.append(
-                {"group": name, "value": value, **counts, **bootstrapped(part, wanted, few)}
-            )
-    return rows
-
-
-def drop(internal: Mapping[str, Any], external: Mapping[str, Any]) -> dict[str, Any]:
-    """Give internal, external and their difference for each headline metric.
-
-    The cohorts share no patient, so the interval of the difference joins the distances of both
-    estimates to their own bounds in square (Newcombe, Statistics in Medicine 1998;17:873-890).
-    """
-    inside, outside = internal["metrics"], external["metrics"]
-    names = [name for name in HEADLINE if name in inside]
-    return {
-        name: {
-            "internal": inside[name],
-            "external": outside[name],
-            "difference": _difference(inside[name], outside[name]),
-        }
-        for name in names
-    }
-
-
-def _difference(one: Sequence[float | None], other: Sequence[float | None]) -> list[float | None]:
-    a, a_low, a_high, b, b_low, b_high = (
-        math.nan if value is None else value for value in (*one, *other)
-    )
-    below, above = math.hypot(a - a_low, b_high - b), math.hypot(a_high - a, b - b_low)
-    plain: list[float | None] = _plain([a - b, a - b - below, a - b + above])
-    return plain
 
 
 def evaluate(
@@ -351,14 +102,3 @@ def _misses(outcomes: Outcomes) -> list[tuple[str, U8]]:
         what = "missed" if label == 1 else "false alarm"
         shown.append((f"{what}: {key}, score {written(score)}", picture))
     return shown
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no NaN: undefined figures become null."""
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if math.isfinite(value) else None
-    return value

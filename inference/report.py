@@ -40,7 +40,7 @@ _RULES = {
 
 
 def html(results: Mapping[str, Any], misses: Sequence[tuple[str, U8]] = ()) -> str:
-    """Give the report of `inference.evaluate.summarise`, with pictures of the worst mistakes."""
+    """Give the report of `inference.figures.summarise`, with pictures of the worst mistakes."""
     parts = [
         _model(results),
         _key(results),

@@ -127,12 +127,13 @@ def evaluate(
     allow_known: AllowKnown = False,
 ) -> None:
     """Validate a bundle on a cohort: results.json, scores.csv and a self-contained report.html."""
-    from inference import evaluate as evaluation
+    from inference.evaluate import evaluate as validate
+    from inference.figures import EvaluateConfig
 
     check_folder(out)
     with settings_told():
-        use = evaluation.EvaluateConfig(prevalence, ecgs_per_day, draws, title=title)
-    results = evaluation.evaluate(
+        use = EvaluateConfig(prevalence, ecgs_per_day, draws, title=title)
+    results = validate(
         scorer_of(config, bundle),
         cohort,
         out,

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from inference import metrics
-from inference.evaluate import Metric
+from inference.figures import Metric
 from inference.metrics import Array
 
 HELD = ("validation", "test")

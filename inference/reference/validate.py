@@ -23,7 +23,8 @@ from inference.bundle import Bundle, open_bundle, write_card
 from inference.cohort import Case, with_digests
 from inference.develop import score_sources
 from inference.errors import Unscorable
-from inference.evaluate import EvaluateConfig, drop, summarise, write
+from inference.evaluate import write
+from inference.figures import EvaluateConfig, drop, summarise
 from inference.forms import Waveform
 from inference.outcomes import Outcomes, with_refused
 from inference.reference import hospitals, recipe

@@ -26,8 +26,9 @@ from inference.bundle import open_bundle  # noqa: E402
 from inference.cohort import Case  # noqa: E402
 from inference.develop import DevelopConfig, assign, develop  # noqa: E402
 from inference.errors import BundleError, CohortError, RuntimeMissing  # noqa: E402
-from inference.evaluate import EvaluateConfig, evaluate  # noqa: E402
+from inference.evaluate import evaluate  # noqa: E402
 from inference.examples import Examples  # noqa: E402
+from inference.figures import EvaluateConfig  # noqa: E402
 from inference.loss import LossConfig  # noqa: E402
 from inference.recalibrate import RecalibrateConfig, recalibrate  # noqa: E402
 from inference.render import page  # noqa: E402

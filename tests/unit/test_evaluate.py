@@ -16,14 +16,8 @@ from inference.architecture import NetworkConfig
 from inference.bundle import Bundle
 from inference.cohort import Case
 from inference.errors import CohortError
-from inference.evaluate import (
-    EvaluateConfig,
-    drop,
-    evaluate,
-    read_results,
-    summarise,
-    write,
-)
+from inference.evaluate import evaluate, read_results, write
+from inference.figures import EvaluateConfig, drop, summarise
 from inference.outcomes import Outcomes, strata_of, with_pictures, with_refused, worst
 from inference.preprocess import Recipe
 from inference.render import Style, page, png

@@ -10,7 +10,7 @@ from support.bundles import tiny_bundle
 from inference import metrics
 from inference.bundle import open_bundle, write_card
 from inference.errors import BundleError, CohortError
-from inference.evaluate import EvaluateConfig, summarise
+from inference.figures import EvaluateConfig, summarise
 from inference.outcomes import Outcomes
 from inference.recalibrate import RecalibrateConfig, recalibrate
 from inference.report import html
