@@ -17,6 +17,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -198,6 +199,11 @@ def recipe_of(digest: str, site_dir: Path | None = None) -> Recipe | None:
         return Recipe.from_table(_read_card((path / CARD).read_bytes())["preprocess"])
     except BundleError:
         return None
+
+
+def created() -> str:
+    """Give the present in UTC, as cards and results state when they were made (ISO 8601)."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def write_card(path: Path, card: Mapping[str, Any]) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +19,7 @@ from inference import augment, golden, processes
 from inference.augment import AugmentConfig
 from inference.bank import Bank
 from inference.build import Material, build_bundle
-from inference.bundle import Bundle, check_name
+from inference.bundle import Bundle, check_name, created
 from inference.cohort import (
     Case,
     Tell,
@@ -304,7 +303,7 @@ def _material(parts: Parts, train: TrainConfig, config: DevelopConfig, out: Path
         facts={
             "name": config.name,
             "version": config.version,
-            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "created": created(),
             "summary": "SA-ResNet50 trained on a site's cohort",
             "endpoint": {"name": "label", "meaning": config.endpoint},
             "validation": {

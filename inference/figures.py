@@ -7,7 +7,6 @@ PPV and alerts per day are also given at a stated one.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from inference import metrics
-from inference.bundle import Bundle
+from inference.bundle import Bundle, created
 from inference.errors import CohortError
 from inference.metrics import Array
 from inference.outcomes import KNOWN, SUBGROUPS, Outcomes
@@ -100,7 +99,7 @@ def summarise(outcomes: Outcomes, bundle: Bundle, config: EvaluateConfig) -> dic
             "curves": curves(labels, scores),
             "subgroups": subgroups(outcomes, threshold, config),
             "bootstrap": {"draws": config.draws, "seed": config.seed, "by": "patient"},
-            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "created": created(),
         }
     )
     return plain

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import shutil
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from inference import known, metrics
-from inference.bundle import SIGNATURE, Bundle, check_name, open_bundle, write_card
+from inference.bundle import SIGNATURE, Bundle, check_name, created, open_bundle, write_card
 from inference.errors import CohortError
 from inference.outcomes import Outcomes
 from inference.runtime import probability
@@ -56,7 +55,7 @@ def recalibrate(bundle: Bundle, outcomes: Outcomes, out: Path, config: Recalibra
     calibration, odds = _calibration(outcomes, config)
     card = {name: value for name, value in bundle.card.items() if name != "results"} | {
         "version": version,
-        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "created": created(),
         "calibration": calibration,
         "validation": _validation(config),
         "parent": bundle.digest,

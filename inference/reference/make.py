@@ -6,7 +6,6 @@ import argparse
 import hashlib
 import json
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from inference import augment, golden
 from inference.architecture import NetworkConfig
 from inference.augment import AugmentConfig
 from inference.build import Material, build_bundle
-from inference.bundle import Bundle
+from inference.bundle import Bundle, created
 from inference.examples import to_input
 from inference.forms import F32
 from inference.metrics import auprc, auroc, best_f1_threshold, f1
@@ -68,7 +67,7 @@ def facts(
     """Give the card's tables that tell what the model is and what it is not."""
     return {
         "name": NAME,
-        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "created": created(),
         "summary": "SA-ResNet50 on the image of a 12-lead ECG; stand-in endpoint, not for care",
         "endpoint": {
             "name": ptbxl.ENDPOINT,
