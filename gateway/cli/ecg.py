@@ -202,6 +202,7 @@ def trace(
 
 def _show_head(row: EcgRow) -> None:
     """Print what it is and what became of it."""
+    from gateway import words
     from inference.electrodes import warning
     from inference.guard import in_words
 
@@ -211,15 +212,13 @@ def _show_head(row: EcgRow) -> None:
     typer.echo(f"  came as    {source}, {row.media_type}, SHA-256 {row.digest}")
     if row.score is not None:
         said = "positive" if row.score.positive else "negative"
-        typer.echo(
-            f"  score      {row.score.probability:.4f}, threshold {row.score.threshold:.4f}: {said}"
-        )
+        typer.echo(f"  score      {words.score(row)}, threshold {words.threshold(row)}: {said}")
         typer.echo(
             f"  model      {row.score.model} {row.score.version} on {row.score.runtime}, "
             f"bundle SHA-256 {row.score.bundle}"
         )
-    if row.guard:
-        typer.echo(f"  guard      {', '.join(in_words(row.guard))}")
+    if measured := in_words(row.guard):
+        typer.echo(f"  guard      {', '.join(measured)}")
     if warned := warning(row.guard):
         typer.echo(f"  electrodes {warned}")
 

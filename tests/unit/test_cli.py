@@ -143,6 +143,18 @@ def test_trace_tells_what_the_guard_measured_of_a_refused_ecg(data: tuple[Path, 
     assert "leads shown 12 (at least 11), distance of the input 7.123 (up to 5.498)" in text
 
 
+def test_trace_of_an_ecg_that_the_guard_never_saw_has_no_empty_line(data: tuple[Path, str]):
+    """Refused before: only what kind of source it was is recorded, which is no measure."""
+    folder, ecg_id = data
+    refused = Outcome(State.UNSCORABLE, "no-grid", guard={"source": "page"})
+    with closing(open_store(f"sqlite:///{folder / 'gateway.sqlite3'}", folder / "blobs")) as store:
+        store.ecgs.claim(ecg_id, "w", 60)
+        store.ecgs.finish(ecg_id, "w", refused, [])
+    text = invoke("trace", ecg_id, "--data", str(folder))
+    assert "unscorable (no-grid)" in text
+    assert "  guard" not in text
+
+
 def test_trace_of_an_unknown_ecg_fails(data: tuple[Path, str]):
     """Exit status 1 and a sentence."""
     assert "there is no ECG nosuch" in invoke("trace", "nosuch", "--data", str(data[0]), status=1)
