@@ -243,7 +243,7 @@ def _pdf(job: _Job, verdict: Verdict, visit: Visit, scored: Scored) -> bytes:
     try:
         return job.site.draw(ecg, scored)
     except Exception as error:
-        _log.error("result pdf not made", ecg=job.ecg.id, error=error)
+        _log.error("pdf.not_made", ecg=job.ecg.id, error=error)
         return b""
 
 

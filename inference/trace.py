@@ -22,7 +22,6 @@ from inference.paper.path import follow_row, untangle
 RATE_HZ = 250.0
 WINDOW_S = 2.5
 PAGE_S = 10.0
-MM_PER_S = 25.0
 
 _REACH_MM = 32.0  # how far a trace goes from its baseline: 3.2 mV
 _LONGEST_MM, _SHORTEST_MM = 255.0, 245.0  # ten seconds at 25 mm/s, with what carts leave out

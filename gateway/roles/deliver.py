@@ -107,7 +107,7 @@ def kept_pdf(store: Store, ecg: EcgRow) -> bytes:
     try:
         return store.blobs.get(digest) if digest else b""
     except BlobLost as error:
-        logger.warning("result_pdf_lost", ecg=ecg.id, error=error)
+        logger.warning("pdf.not_found", ecg=ecg.id, error=error)
         return b""
 
 

@@ -26,7 +26,6 @@ _STRIP = 64  # px
 _HARMONICS = np.arange(1, 6)
 _PITCHES = np.exp(np.arange(np.log(7.0), np.log(160.0), 0.001))  # px per 5 mm
 _CLEAR = 0.45  # mean log ratio of the harmonics over the spectrum's floor
-_LARGEST_SKEW = 8.0  # degrees
 _PARTS = 4  # of a strip, whose phases show whether its lines are straight and even
 _HALF_PAGE_MM = 125.0
 

@@ -444,7 +444,7 @@ def test_a_pdf_that_cannot_be_made_holds_no_alert_up(store: Store):
     assert told.alert
     assert documents(store, ecg_id) == {}
     assert store.ecgs.get(ecg_id).attempts == 1
-    assert "result pdf not made" in [each["event"] for each in logs]
+    assert "pdf.not_made" in [each["event"] for each in logs]
 
 
 def test_what_was_accepted_is_told_from_the_reserve(
