@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 
 from gateway.demo.chart import Result
 from gateway.demo.filing import Filing
+from inference.thresholds import written
 
 _STATIC = Path(__file__).with_name("static")
 _FILES = {
@@ -63,7 +64,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.filters |= {"clock": clock, "day": day, "percentless": percentless}
+        self._templates.filters |= {"clock": clock, "day": day, "score": score}
 
     def get(self, path: str) -> Reply:
         """Answer a GET."""
@@ -122,9 +123,12 @@ def day(date: str) -> str:
         return ""
 
 
-def percentless(score: float | None) -> str:
-    """Show a score to two digits; it is a number between 0 and 1 and no percentage."""
-    return "-" if score is None else f"{score:.2f}"
+def score(result: Result) -> str:
+    """Show a score, 0 to 1, in as many places as its reference (OBX-7, `<0.5`) needs."""
+    if result.score is None:
+        return "-"
+    limit = result.limit.removeprefix("<")
+    return written(result.score, float(limit) if limit else None)
 
 
 class EhrPage:

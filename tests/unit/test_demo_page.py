@@ -50,6 +50,14 @@ def test_a_result_pdf_can_be_opened_and_does_not_fill_the_page(tmp_path):
     assert pages.get("/results/nothing.pdf").status == 404
 
 
+def test_the_score_of_a_rare_outcome_keeps_its_digits(tmp_path):
+    """Two digits would show a score above its threshold as 0.00."""
+    filed = Filing(tmp_path)
+    filed.file(result(1, score=replace(SCORE, probability=0.0021, threshold=0.0014)))
+    for path in ("/", f"/results/EG{1:018d}"):
+        assert "<b>0.00210</b>" in Pages(filed).get(path).body.decode()
+
+
 @pytest.fixture
 def filing(tmp_path):
     filed = Filing(tmp_path)
