@@ -211,8 +211,15 @@ def curves(labels: Array, scores: Array) -> dict[str, list[list[float]]]:
     }
 
 
+LEAST = 10
+"""ECGs of a class that a subgroup's figure needs."""
+
+
 def subgroups(outcomes: Outcomes, threshold: float, config: EvaluateConfig) -> list[dict[str, Any]]:
-    """Give AUROC, sensitivity and specificity of each stratum that is known, with intervals."""
+    """Give AUROC, sensitivity and specificity of each stratum that is known, with intervals.
+
+    A bootstrap of a few ECGs claims a certainty that is not there: NaN below `LEAST` of a class.
+    """
     wanted: dict[str, Metric] = {"auroc": metrics.auroc}
     wanted |= {name: _at(threshold, name) for name in ("sensitivity", "specificity")}
     few = replace(config, draws=max(100, config.draws // 5))
@@ -227,10 +234,13 @@ def subgroups(outcomes: Outcomes, threshold: float, config: EvaluateConfig) -> l
                 scores=outcomes.scores[inside],
                 groups=outcomes.groups[inside],
             )
-            counts = {"n": int(inside.sum()), "positive": int(part.labels.sum())}
-            rows.append(
-                {"group": name, "value": value, **counts, **bootstrapped(part, wanted, few)}
-            )
+            n, positive = int(inside.sum()), int(part.labels.sum())
+            seen = {"sensitivity": positive, "specificity": n - positive}
+            told = bootstrapped(part, wanted, few)
+            for metric in told:
+                if seen.get(metric, min(seen.values())) < LEAST:
+                    told[metric] = (math.nan,) * 3
+            rows.append({"group": name, "value": value, "n": n, "positive": positive, **told})
     return rows
 
 

@@ -8,6 +8,7 @@ from html import escape
 from typing import Any
 
 from inference.charts import aurocs, chart
+from inference.figures import LEAST
 from inference.forms import U8
 from inference.markup import data_url, document, interval, number, table
 from inference.report_cohort import cohort_section, missing
@@ -240,7 +241,10 @@ def _subgroups(results: Mapping[str, Any]) -> str:
     ]
     whole = results["metrics"]["auroc"][0]
     drawn = aurocs("AUROC by subgroup; dashed: the whole cohort", shown, whole)
-    note = '<p class="note">Small subgroups differ by chance: read the intervals.</p>'
+    note = (
+        '<p class="note">Small subgroups differ by chance: read the intervals. A figure needs '
+        f"{LEAST} ECGs of each class that it is made of.</p>"
+    )
     return "<h2>Subgroups</h2>" + table(head, cells) + drawn + note
 
 

@@ -29,6 +29,7 @@ from gateway.cli.model_options import (
     TestFold,
     Workers,
     needs_train_extra,
+    resumable,
     scorer_of,
     training_of,
 )
@@ -102,7 +103,7 @@ def train(
             ecgs_per_day,
             rule_of(rule, sensitivity, miss, false_alarm),
         )
-    with joined(device):
+    with joined(device), resumable():
         ticker = Ticker()
         quiet = (lambda *_: None) if rank() else ticker
         results = develop.develop(cohort, out, config, use, ticker.train, quiet)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -51,6 +53,16 @@ Rule = Annotated[str, typer.Option(help="How the threshold is chosen: f1, sensit
 Sensitivity = Annotated[float, typer.Option(min=0, max=1, help="Wanted, for that rule.")]
 Miss = Annotated[float, typer.Option(min=0, help="Cost of a missed case.")]
 FalseAlarm = Annotated[float, typer.Option(min=0, help="Cost of a false alarm.")]
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Say, when Ctrl-C ends what is inside, that nothing is lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("stopped; the same command goes on from here", err=True)
+        raise
 
 
 def needs_train_extra(module: str) -> Any:

@@ -21,6 +21,7 @@ from gateway.cli.model_options import (
     TestFold,
     Workers,
     needs_train_extra,
+    resumable,
     scorer_of,
     size_of,
     training_of,
@@ -162,7 +163,10 @@ def ablate(
             draw_once=draw_once,
         )
     ticker = Ticker()
-    results = ablation.ablate(cohort, out, config, tell=ticker, begin=_say, progress=ticker.train)
+    with resumable():
+        results = ablation.ablate(
+            cohort, out, config, tell=ticker, begin=_say, progress=ticker.train
+        )
     _show_ablation(results)
     typer.echo(f"report: {out / 'ablation.html'}")
 

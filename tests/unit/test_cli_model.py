@@ -13,6 +13,22 @@ from support.cli import invoke
 from inference.errors import CohortError
 
 
+def test_ctrl_c_in_training_says_that_nothing_is_lost(tmp_path: Path, monkeypatch):
+    """The same command goes on; the exit status is that of an interrupted program."""
+    pytest.importorskip("torch")
+    pytest.importorskip("torchvision")
+    from inference import develop
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(develop, "develop", interrupted)
+    table = tmp_path / "cohort.csv"
+    table.write_text("path,label,patient\n")
+    line = ["train", "--cohort", table, "--out", tmp_path / "run"]
+    assert "the same command goes on from here" in invoke(*line, status=130)
+
+
 def test_what_train_is_told_wrongly_is_said_in_one_sentence(tmp_path: Path):
     """Size, layers, loss and start are checked before a cohort is read."""
     pytest.importorskip("torch")

@@ -17,7 +17,7 @@ from inference.bundle import Bundle
 from inference.cohort import Case
 from inference.errors import CohortError
 from inference.evaluate import evaluate, read_results, write
-from inference.figures import EvaluateConfig, drop, summarise
+from inference.figures import EvaluateConfig, drop, subgroups, summarise
 from inference.outcomes import Outcomes, strata_of, with_pictures, with_refused, worst
 from inference.preprocess import Recipe
 from inference.render import Style, page, png
@@ -221,3 +221,21 @@ def test_a_chart_has_room_for_its_longest_name():
     drawn = charts.forest("AUROC", [("sex: F", 0.7, 0.6, 0.8), (name, 0.7, 0.6, 0.8)], (0.0, 1.0))
     ends = re.findall(r'x="([^"]+)" y="[^"]+" class="y"', drawn)
     assert [float(end) >= 6 * len(name) for end in ends] == [True, True]
+
+
+def test_a_subgroup_of_a_few_ecgs_has_no_figures():
+    """Nine with the outcome and twenty without: specificity alone can be told."""
+    labels = np.array([1] * 9 + [0] * 20 + [1] * 20)
+    outcomes = Outcomes(
+        labels=labels,
+        scores=labels * 0.5 + 0.2,
+        logits=labels * 1.0,
+        groups=np.arange(labels.size),
+        strata={"sex": np.array(["F"] * 29 + ["M"] * 20)},
+    )
+    few, one_class = subgroups(outcomes, 0.5, EvaluateConfig(draws=50))
+    assert (few["n"], few["positive"]) == (29, 9)
+    assert np.isnan([*few["auroc"], *few["sensitivity"]]).all()
+    assert few["specificity"][0] == 1.0
+    assert one_class["sensitivity"][0] == 1.0
+    assert np.isnan([*one_class["auroc"], *one_class["specificity"]]).all()
