@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import openvino as ov
 
 from inference.architecture import BLOCKS
 from inference.bundle import Bundle, open_bundle, path_of
 from inference.forms import F32
 from inference.render.heat import Heat, of_gate, of_gradcam
 from inference.runtime import graph, probability
+from inference.runtime.vino import core
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +75,7 @@ class MapNetwork:
         model = graph.build(bundle.weights(), bundle.network, maps=True)
         model.reshape([1, 1, bundle.network.height, bundle.network.width])
         options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
-        self._compiled = ov.Core().compile_model(model, "CPU", options)
+        self._compiled = core().compile_model(model, "CPU", options)
 
     def of(self, pixels: F32) -> Maps:
         """Give the maps of one (H, W) input, 0 to 1."""

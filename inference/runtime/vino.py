@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,21 @@ _LARGEST_BATCH = 8
 _FEATURELESS = f"{INT8[0]} gives no features to measure a distance by: build the bundle anew"
 
 
+@cache
+def core() -> Any:
+    """Give this process's one OpenVINO core, which lives as long as it does.
+
+    The CPU plugin sets the signal stack of the thread that loads it and unmaps it with its core
+    (openvinotoolkit/openvino#11894). Two cores that end in the order in which they began, as those
+    of a bundle and of its successor, leave the first one's stack set and gone: the next SIGTERM or
+    SIGCHLD is then a segmentation fault.
+    """
+    return ov.Core()
+
+
 def has_bf16() -> bool:
     """Tell whether this processor computes in bfloat16."""
-    return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 class VinoRuntime:
@@ -31,7 +44,6 @@ class VinoRuntime:
         if precision not in PRECISIONS:
             raise RuntimeMissing(f"OpenVINO runs {', '.join(PRECISIONS)}, not {precision!r}")
         self._name = f"openvino-{precision}"
-        self._core = ov.Core()
         self._size = (bundle.network.height, bundle.network.width)
         self._options = {
             "PERFORMANCE_HINT": "LATENCY",
@@ -72,7 +84,7 @@ class VinoRuntime:
     def _compile(self, batch: int) -> Any:
         model = self._model.clone()
         model.reshape([batch, 1, *self._size])
-        return self._core.compile_model(model, "CPU", self._options).create_infer_request()
+        return core().compile_model(model, "CPU", self._options).create_infer_request()
 
     def _read(self, bundle: Bundle, precision: str) -> Any:
         if precision != "int8":
@@ -81,7 +93,7 @@ class VinoRuntime:
         if not path.exists():
             raise RuntimeMissing(f"bundle {bundle.name} holds no int8 model; use openvino-fp32")
         try:
-            model = self._core.read_model(path)
+            model = core().read_model(path)
         except RuntimeError as error:
             raise BundleError(f"{INT8[0]} cannot be read by this OpenVINO") from error
         if bundle.embedded and len(model.outputs) == 1:

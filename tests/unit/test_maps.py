@@ -1,7 +1,6 @@
 """The maps of the base install are those that torch computes by its backward pass."""
 
 import numpy as np
-import openvino as ov
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -14,6 +13,7 @@ from inference.explain import gradcam  # noqa: E402
 from inference.runtime import graph, load, probability  # noqa: E402
 from inference.runtime.eager import network_of  # noqa: E402
 from inference.runtime.maps import MapNetwork, Maps  # noqa: E402
+from inference.runtime.vino import core  # noqa: E402
 
 PIXELS = (np.random.default_rng(0).random((32, 64)) < 0.1).astype(np.float32)
 CLOSE = {"rtol": 1e-3, "atol": 1e-4}
@@ -44,7 +44,7 @@ def test_every_form_of_the_network_has_its_maps(sa_after, gate):
     network = random_network(sa_after=sa_after, gate=gate)
     state = {k: v.numpy() for k, v in network.state_dict().items()}
     model = graph.build(state, network.config, maps=True)
-    compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     found, gates = compiled(PIXELS[None, None]), {}
     names = [port.get_any_name() for port in compiled.outputs]
     assert names == ["logits", "features", "evidence", *(f"attention{n}" for n in sa_after)]

@@ -1,6 +1,8 @@
 """The runtimes agree with the network as torch computes it."""
 
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import openvino as ov
@@ -14,6 +16,7 @@ from support.bundles import random_network, tiny_bundle  # noqa: E402
 from inference.bundle import open_bundle, write_card  # noqa: E402
 from inference.errors import BundleError, RuntimeMissing  # noqa: E402
 from inference.runtime import choose, graph, load, probability  # noqa: E402
+from inference.runtime.vino import core  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -75,11 +78,37 @@ def test_every_form_of_the_network_is_built(sa_after, gate, inputs):
     network = random_network(sa_after=sa_after, gate=gate)
     state = {k: v.numpy() for k, v in network.state_dict().items()}
     model = graph.build(state, network.config)
-    compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     found = compiled(inputs)[0]
     with torch.inference_mode():
         wanted = network(torch.from_numpy(inputs)).numpy()
     np.testing.assert_allclose(found, wanted, atol=1e-3, rtol=1e-3)
+
+
+REPLACED = """
+import gc, os, signal, sys
+from pathlib import Path
+from inference.bundle import open_bundle
+from inference.runtime import load
+from inference.runtime.maps import MapNetwork
+
+bundle = open_bundle(Path(sys.argv[1]))
+first, maps = load(bundle, "openvino-fp32"), MapNetwork(bundle)
+second = load(bundle, "openvino-fp32")
+for name in ("first", "maps", "second"):
+    del globals()[name]
+    gc.collect()
+signal.signal(signal.SIGTERM, lambda *_: print("told to stop"))
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+def test_a_process_whose_bundles_were_replaced_can_be_told_to_stop(bundle):
+    """Models that end in the order in which they began leave no stack that a signal would miss."""
+    done = subprocess.run(
+        [sys.executable, "-c", REPLACED, bundle.path], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "told to stop\n")
 
 
 def test_a_missing_tensor_is_named(bundle):
