@@ -36,6 +36,7 @@ LARGEST_SHARE = 0.2
 cohort whose leads were denoised one by one reaches 0.17 (docs/input-checks.md)."""
 LEAST_MV = 0.03
 """Less is rounding, to 20 uV at most, whatever its share of a low voltage."""
+_OF_WAVEFORMS = tuple(each for each in RELATIONS if each.keys() <= set(LEADS))  # no -aVR
 _LEAST_S = 1.0
 _ENOUGH_HZ = 100.0  # a relation holds at each moment, so not every one must be looked at
 
@@ -52,9 +53,7 @@ def check(waveform: Waveform) -> None:
     shown = waveform.samples_mv[:6, : round(PAGE_S * waveform.rate_hz) : step]
     lag = round(CHANGE_S * waveform.rate_hz / step)
     changes = shown[:, lag:] - shown[:, :-lag]  # (6, samples) mV
-    for relation in RELATIONS:
-        if not relation.keys() <= set(LEADS):
-            continue  # with -aVR, as only pages have it
+    for relation in _OF_WAVEFORMS:
         terms = _together(relation, changes)
         if terms.shape[1] * step < _LEAST_S * waveform.rate_hz:
             continue

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -120,8 +121,9 @@ class Run:
         self.average = build(self.config.network)
         self.average.load_state_dict(self.network.state_dict())
         self.average.to(self.device, memory_format=torch.channels_last).eval().requires_grad_(False)
-        pairs = _pairs(self.average.state_dict(), self.network.state_dict())
-        self._smooth, self._counts = pairs
+        held, given = self.average.state_dict(), self.network.state_dict()
+        self._smooth = _pairs(held, given, real=True)
+        self._counts = _pairs(held, given, real=False)
         self._seen: list[tuple[Tensor, ...]] = []  # the validation inputs, drawn once
         self.loss = Loss(self.config.loss).to(self.device)
         order = Order(len(plan.training), config.batch, config.epochs, config.seed)
@@ -305,7 +307,13 @@ class Run:
 
 @contextmanager
 def _whole() -> Iterator[None]:
-    """Hold Ctrl-C back until the block's end: a kept half step would be taken twice."""
+    """Hold Ctrl-C back until the block's end: a kept half step would be taken twice.
+
+    Python interrupts its main thread only, and only there may a handler be set.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     held: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, _: held.append(number))
     try:
@@ -327,13 +335,11 @@ def exported(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _pairs(
-    held: dict[str, Tensor], given: dict[str, Tensor]
-) -> tuple[tuple[list[Tensor], list[Tensor]], tuple[list[Tensor], list[Tensor]]]:
-    """Pair what is averaged with what is given: real tensors, then whole numbers."""
-    both = [(held[name], value) for name, value in given.items()]
-    real = [pair for pair in both if pair[1].is_floating_point()]
-    whole = [pair for pair in both if not pair[1].is_floating_point()]
-    return tuple(([a for a, _ in pairs], [b for _, b in pairs]) for pairs in (real, whole))  # type: ignore[return-value]
+    held: dict[str, Tensor], given: dict[str, Tensor], *, real: bool
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Give what is averaged and what it is averaged of: the real tensors, or the whole numbers."""
+    names = [name for name, value in given.items() if value.is_floating_point() == real]
+    return [held[name] for name in names], [given[name] for name in names]
 
 
 def unit(pixels: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ So what is shown is what was scored, or it says that it is not.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -58,16 +58,13 @@ class Drawn:
         images: name (`page`, `panel`, ...) to PNG.
         note: in words, how they stand to the score, or why there are none.
         doubtful: they are not what was scored.
+        proven: all that led to the score is here and the same, so that it can be explained.
     """
 
     images: Mapping[str, bytes]
     note: str
     doubtful: bool = False
-
-    @property
-    def proven(self) -> bool:
-        """Whether all that led to the score is here and the same, so that it can be explained."""
-        return self.note == SAME
+    proven: bool = False
 
 
 def draw(row: EcgRow, store: Store, recipe_of: RecipeOf) -> Drawn:
@@ -94,7 +91,7 @@ def draw(row: EcgRow, store: Store, recipe_of: RecipeOf) -> Drawn:
     if row.score is None or not kept:
         return Drawn({"page": page}, NOT_SCORED)
     found = _compared(source, kept, recipe_of(row.score.bundle))
-    return Drawn({"page": page, **found.images}, found.note, found.doubtful)
+    return replace(found, images={"page": page, **found.images})
 
 
 def _header(row: EcgRow) -> tuple[str, ...]:
@@ -119,7 +116,7 @@ def _compared(
     if not np.array_equal(as_grey(steps.input), grey_of(kept["input"])):
         return Drawn(kept, DIFFERS, doubtful=True)
     between = {name: png(pixels) for name, pixels in steps_of(steps).items()}
-    return Drawn({**kept, **between}, SAME)
+    return Drawn({**kept, **between}, SAME, proven=True)
 
 
 def _is_drawn(panel: U8, source: Waveform | Picture) -> bool:

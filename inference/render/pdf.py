@@ -26,6 +26,8 @@ PLAIN, BOLD = "Helvetica", "Helvetica-Bold"
 _MINOR_MM, _MAJOR_MM = 0.1, 0.2
 _DEFAULT = Style()
 _A4 = Page((), (), 0)
+registerFont(DrawnFont())
+rl_config.useA85 = 0  # streams are bytes: as text they would take a quarter more
 
 Colour = tuple[int, int, int]
 
@@ -48,7 +50,6 @@ class Sheet:
 
     def __init__(self, title: str) -> None:
         """Begin with an empty page."""
-        rl_config.useA85 = 0  # streams are bytes: as text they would take a quarter more
         self._out = io.BytesIO()
         size = (_A4.width_mm * mm, _A4.height_mm * mm)
         self._canvas = Canvas(self._out, pagesize=size, pageCompression=1, invariant=1)
@@ -184,7 +185,6 @@ def _width(words: str) -> float:
 
 def _parts(words: str, font: str) -> list[tuple[str, str, float]]:
     """Part a line by font: words, its name, and their width in its size."""
-    registerFont(DrawnFont())  # of all, the first one stays
     faced = [(run.words, DRAWN if run.drawn else font) for run in runs(words, _has)]
     return [(part, face, stringWidth(part, face, 1)) for part, face in faced]
 

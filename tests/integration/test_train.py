@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -125,6 +126,15 @@ def test_ctrl_c_inside_a_step_waits_for_its_end(plan, tmp_path):
     later.train()
     straight.train()
     assert same(weights(later), weights(straight))
+
+
+def test_a_run_in_another_thread(plan, tmp_path):
+    """A program that has a thread of its own for it: only the main one is interrupted."""
+    run = Run(replace(SMALL, epochs=1), plan, tmp_path)
+    thread = threading.Thread(target=run.train)
+    thread.start()
+    thread.join()
+    assert run.step == run.steps
 
 
 def test_the_weight_of_positives_is_counted(tmp_path):
