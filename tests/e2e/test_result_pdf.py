@@ -16,6 +16,7 @@ from gateway.demo.ehr import Manner
 from gateway.demo.objects import new_control_id
 from gateway.ecg import Encounter
 from gateway.hl7.oru import UNVALIDATED
+from inference.thresholds import written
 
 DESTINATION = 'pdf = "embed"\n'
 THRESHOLD = 1e-6
@@ -53,7 +54,7 @@ def test_an_alert_brings_the_ecg_its_score_and_where_the_model_looked(hospital: 
         assert UNVALIDATED in text
         assert f"{BUSY_ONCE.family}, {BUSY_ONCE.given} · id {BUSY_ONCE.id} (HOSP)" in text
         assert "visit V77 · ED 4 1" in text
-        assert f"Score {result.score:.3f}, at or above" in text
+        assert f"Score {written(result.score, THRESHOLD)}, at or above" in text
     assert "Grad-CAM after layer 4" in first
     assert "Attention after layer 3" in second
     assert f"ECG {result.filler}" in second
