@@ -1,15 +1,14 @@
 """Ablations: one declared axis at a time against the base settings, on the same folds and seed.
 
-The cohort is read once. Each variant trains in a directory of its own: a finished one is not
-trained again, an interrupted one goes on. Every variant scores the same test ECGs (the guard is
-left out), so differences from the base are measured pair by pair.
+The cohort is read once. Each variant trains in a directory of its own: a finished one leaves its
+bundle, no checkpoint, and is not trained again; an interrupted one goes on. Every variant scores
+the same test ECGs (the guard is left out), so differences from the base are measured pair by pair.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -24,6 +23,7 @@ from inference.axes import AXES, SIZES, Size, variants
 from inference.bank import Bank, draw
 from inference.bundle import Bundle, open_bundle
 from inference.charts import aurocs, forest
+from inference.checkpoint import CHECKPOINT, check_room
 from inference.cohort import Tell, silent
 from inference.develop import (
     DevelopConfig,
@@ -35,7 +35,6 @@ from inference.develop import (
     refuse_another,
     train_on,
 )
-from inference.errors import CohortError
 from inference.examples import Examples
 from inference.figures import EvaluateConfig, Metric, bootstrapped
 from inference.outcomes import Outcomes
@@ -160,6 +159,7 @@ def ablate(
             drawn = _drawn(cell.train, parts, out, tell) if config.draw_once else None
             train_on(parts, folder, cell.train, progress, drawn)
             make_bundle(parts, folder, cell.train, _named(use, cell))
+            (folder / CHECKPOINT).unlink()
         bundle = open_bundle(folder / "bundle")
         outcomes = _scored(bundle, parts)
         base = base or outcomes
@@ -185,22 +185,12 @@ def _drawn(train: TrainConfig, parts: Parts, out: Path, tell: Tell) -> Bank:
     if not folder.exists():
         out.mkdir(parents=True, exist_ok=True)
         height, width = train.recipe.input_height, train.recipe.input_width
-        _check_room(out, train.epochs * len(sources) * height * width)
+        check_room(out, train.epochs * len(sources) * height * width, "the examples")
         examples = Examples(sources, train.recipe, train.augment, train.seed)
         begun = folder.with_suffix(".drawing")
         draw([examples] * train.epochs, begun, train.workers, partial(tell, "drawing examples"))
         begun.rename(folder)
     return Bank(folder, range(len(sources)), range(train.epochs))
-
-
-def _check_room(out: Path, needed: int) -> None:
-    """Refuse what would fill the disk: pages of a mapped file have no other way to say so."""
-    free = shutil.disk_usage(out).free
-    if needed > 0.9 * free:
-        raise CohortError(
-            f"the examples need {needed / 1e9:.1f} GB and {out} has {free / 1e9:.1f} GB free; "
-            "draw them anew for each variant, or name another directory"
-        )
 
 
 def _scored(bundle: Bundle, parts: Parts) -> Outcomes:

@@ -20,6 +20,7 @@ from inference.augment import AugmentConfig
 from inference.bank import Bank
 from inference.build import Material, build_bundle
 from inference.bundle import Bundle, check_name, created
+from inference.checkpoint import CHECKPOINT
 from inference.cohort import (
     Case,
     Tell,
@@ -199,7 +200,7 @@ def refuse_another(parts: Parts, out: Path, train: TrainConfig) -> None:
     Raises:
         CohortError: naming what differs.
     """
-    if not (out / "checkpoint.pt").exists():
+    if not any((out / begun).exists() for begun in (CHECKPOINT, "bundle")):
         return
     there, here = json.loads((out / "config.json").read_text()), train.document()
     differ = [name for name in here if name not in _FREE and there.get(name) != here[name]]

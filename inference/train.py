@@ -2,10 +2,10 @@
 
     Plan (sources, split) ── Examples ── loader ── network + Loss (+ auxiliary loss) ── RUN/
 
-RUN/ then holds `config.json`, `checkpoint.pt` (tensors only; read with `weights_only`),
-`log.jsonl` (one line an epoch) and `weights.safetensors` (the averaged weights, fp16, without the
-auxiliary head; as old as the checkpoint). Same seed, data and machine: same weights, on a CUDA card
-too, where only deterministic kernels are used.
+RUN/ then holds `config.json`, `checkpoint.pt` (`inference.checkpoint`), `log.jsonl` (one line an
+epoch) and `weights.safetensors` (the averaged weights, fp16, without the auxiliary head; as old as
+the checkpoint). Same seed, data and machine: same weights, on a CUDA card too, where only
+deterministic kernels are used.
 
 Under `torchrun` (`inference.processes`) several processes share each batch; only the first writes.
 Batch norm's statistics are then of each process's own share.
@@ -25,13 +25,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, huber_loss
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset
 
-from inference import augment, processes
+from inference import augment, checkpoint, processes
 from inference.batches import Order, in_order
 from inference.errors import CohortError
 from inference.examples import Examples, one_thread
@@ -139,12 +138,17 @@ class Run:
         self.step = 0
 
     def train(self, report: Report = lambda _: None) -> None:
-        """Train from the last checkpoint, if there is one, to the end."""
+        """Train from the last checkpoint, if there is one, to the end.
+
+        Raises:
+            CohortError: the disk has no room for the checkpoints.
+        """
         if not self.resume():
             self._forget(0)
         first = processes.rank() == 0
         if first:
             self.out.mkdir(parents=True, exist_ok=True)
+            checkpoint.check_room(self.out, checkpoint.bytes_of(self.network), "checkpoints")
             document = self.config.document() | {"training": len(self.plan.training)}
             (self.out / "config.json").write_text(json.dumps(document, indent=1))
         try:
@@ -266,7 +270,7 @@ class Run:
         return {s.key: (s.label, float(x)) for s, x in zip(sources, logits, strict=True)}
 
     def save(self) -> None:
-        """Write the checkpoint, a new file and then a rename, and the weights of the same step."""
+        """Write the checkpoint and the weights of the same step."""
         held = {
             "step": self.step,
             "network": self.network.state_dict(),
@@ -275,19 +279,14 @@ class Run:
             "schedule": {"last_epoch": self.schedule.last_epoch},
             "rates": self.loss.rates,
         }
-        partial = self.out / "checkpoint.partial"
-        torch.save(held, partial)
-        partial.replace(self.out / "checkpoint.pt")
-        weights = exported(self.average.state_dict())
-        (self.out / "weights.safetensors").write_bytes(save(weights))
+        checkpoint.write(self.out, held, self.average.state_dict())
         self._saved = time.monotonic()
 
     def resume(self) -> bool:
         """Go on from the run's checkpoint; False when there is none."""
-        path = self.out / "checkpoint.pt"
-        if not path.exists():
+        held = checkpoint.read(self.out, self.device)
+        if held is None:
             return False
-        held = torch.load(path, map_location=self.device, weights_only=True)
         self.network.load_state_dict(held["network"])
         self.average.load_state_dict(held["averaged"])
         self.optimiser.load_state_dict(held["optimiser"])
@@ -322,16 +321,6 @@ def _whole() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
         if held:
             signal.raise_signal(signal.SIGINT)
-
-
-def exported(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Give what a bundle keeps: fp16 matrices and kernels, fp32 vectors, no auxiliary head."""
-    kept = {
-        name: value.detach().cpu().contiguous()
-        for name, value in state.items()
-        if not name.startswith("auxiliary.") and not name.endswith("num_batches_tracked")
-    }
-    return {name: v.half() if v.ndim > 1 else v.float() for name, v in kept.items()}
 
 
 def _pairs(

@@ -18,10 +18,11 @@ from support.servers import free_port  # noqa: E402
 from support.training import SMALL, same, small_plan, train_until, weights  # noqa: E402
 
 from inference import processes  # noqa: E402
+from inference.checkpoint import exported  # noqa: E402
 from inference.network import NetworkConfig  # noqa: E402
 from inference.runtime import BOUNDS  # noqa: E402
 from inference.runtime.eager import TorchRuntime  # noqa: E402
-from inference.train import Run, exported  # noqa: E402
+from inference.train import Run  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA card here")
 

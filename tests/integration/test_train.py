@@ -9,6 +9,7 @@ import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from inference import ablate, processes  # noqa: E402
 from inference.augment import NONE, AugmentConfig  # noqa: E402
 from inference.batches import Order, workers_for  # noqa: E402
 from inference.bundle import open_bundle  # noqa: E402
+from inference.checkpoint import CHECKPOINT, check_room  # noqa: E402
 from inference.cohort import Case  # noqa: E402
 from inference.develop import DevelopConfig, assign, develop  # noqa: E402
 from inference.errors import BundleError, CohortError, RuntimeMissing  # noqa: E402
@@ -115,10 +117,18 @@ def test_an_interrupted_run_keeps_its_last_step(plan, tmp_path):
     assert later.step == 3
 
 
-def test_ctrl_c_inside_a_step_waits_for_its_end(plan, tmp_path):
+@pytest.fixture
+def ctrl_c():
+    """Let SIGINT interrupt, also where these tests were started in a shell's background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield lambda *_: signal.raise_signal(signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_inside_a_step_waits_for_its_end(plan, tmp_path, ctrl_c):
     """Batch norm has counted the batch by then: resumed, the weights are as of a straight run."""
     stopped = Run(SMALL, plan, tmp_path / "stopped")
-    stopped.loss.register_forward_hook(lambda *_: signal.raise_signal(signal.SIGINT))
+    stopped.loss.register_forward_hook(ctrl_c)
     with pytest.raises(KeyboardInterrupt):
         stopped.train()
     assert stopped.step == 1
@@ -169,11 +179,15 @@ def test_two_processes_share_a_run_and_one_writes(tmp_path):
     assert resumed.step == 6
 
 
-def test_examples_that_would_fill_the_disk_are_not_drawn(tmp_path):
-    """Said before; a mapped file that finds no room kills the process."""
-    ablate._check_room(tmp_path, 1)
+def test_what_would_fill_the_disk_is_not_begun(plan, tmp_path, monkeypatch):
+    """Said before: a mapped file without room kills the process, a checkpoint loses an epoch."""
+    check_room(tmp_path, 1, "the examples")
     with pytest.raises(CohortError, match="the examples need 1000000000"):
-        ablate._check_room(tmp_path, 10**18)
+        check_room(tmp_path, 10**18, "the examples")
+    small = SimpleNamespace(free=10**8)
+    monkeypatch.setattr("inference.checkpoint.shutil.disk_usage", lambda _: small)
+    with pytest.raises(CohortError, match=r"checkpoints need 0\.\d GB .* has 0\.1 GB"):
+        Run(SMALL, plan, tmp_path / "run").train()
 
 
 def test_processes_take_equal_shares_of_each_batch(monkeypatch):
@@ -299,6 +313,7 @@ def test_variants_are_compared_with_the_base_and_trained_once(tmp_path):
     assert len(list((tmp_path / "once").glob("bank-*"))) == 1
 
     trained = len(told)
+    assert not list(tmp_path.rglob(CHECKPOINT))
     assert ablate.ablate(table, tmp_path / "out", **run) == [base, without]
     assert len(told) == trained
     other = replace(config, base=replace(config.base, epochs=2))

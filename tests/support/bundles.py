@@ -53,8 +53,8 @@ def make_bundle(folder: Path, **changes) -> Path:
 
     from inference import golden
     from inference.build import Material, build_bundle
+    from inference.checkpoint import exported
     from inference.preprocess import Recipe
-    from inference.train import exported
 
     network = random_network(**changes)
     save_file(exported(network.state_dict()), folder / "weights.safetensors")
