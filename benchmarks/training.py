@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from inference import bank
+from inference import bank, processes
 from inference.augment import AugmentConfig, waveform
 from inference.batches import Order
 from inference.beats import r_peaks
@@ -121,7 +121,8 @@ def main() -> None:
     made = sources()
     plan = Plan(made, made[:2])
     examples = Examples(plan.training, config.recipe, config.augment, config.seed)
-    print(f"{options.device}, batch {options.batch}, {options.workers} workers\n")
+    precision = "bf16" if processes.has_bf16(processes.device(options.device)) else "fp32"
+    print(f"{options.device}, {precision}, batch {options.batch}, {options.workers} workers\n")
     print("| what | images/s | waits for data |\n|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)

@@ -190,7 +190,7 @@ def make_bundle(parts: Parts, out: Path, train: TrainConfig, config: DevelopConf
     return build_bundle(_material(parts, train, config, out), out / "bundle", int8=config.int8)
 
 
-_FREE = ("workers", "threads", "device", "checkpoint_minutes", "training")
+_FREE = ("workers", "threads", "device", "bf16", "checkpoint_minutes", "training")
 """Settings that may change when a run goes on."""
 
 

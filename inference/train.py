@@ -102,13 +102,14 @@ class Run:
             torch.set_num_threads(config.threads)
         torch.manual_seed(config.seed)
         auxiliary = plan.classes + plan.measures
+        self.device = processes.device(config.device)
         self.config = replace(
             config,
+            bf16=config.bf16 and processes.has_bf16(self.device),
             network=replace(config.network, auxiliary=auxiliary),
             loss=_weighted(config.loss, [source.label for source in plan.training]),
         )
         self.plan, self.out = plan, out
-        self.device = processes.device(config.device)
         if self.device.type == "cuda":
             processes.repeatable()
         self.network = build(self.config.network)

@@ -34,7 +34,8 @@ class TrainConfig:
         seed: of weights, order and augmentation.
         workers: data-loading processes (`workers_for`); 0 draws in this one. threads: of torch; 0
             leaves it alone.
-        bf16: autocast to bfloat16. device: `cpu`, `cuda` or `cuda:NUMBER`.
+        bf16: autocast to bfloat16 where the device computes in it; fp32 elsewhere.
+        device: `cpu`, `cuda` or `cuda:NUMBER`.
         checkpoint_minutes: between checkpoints inside an epoch. There is also one at the end of
             each epoch (of those that end within half a minute, one of several), at the end of the
             run, and when it is interrupted by Ctrl-C.

@@ -147,6 +147,14 @@ def test_a_run_in_another_thread(plan, tmp_path):
     assert run.step == run.steps
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_bf16_is_taken_where_the_processor_computes_in_it(plan, tmp_path, monkeypatch, there):
+    """Emulated it is many times slower than fp32; who asks for fp32 has it anywhere."""
+    monkeypatch.setattr("inference.processes.vino.has_bf16", lambda: there)
+    assert Run(replace(SMALL, bf16=True), plan, tmp_path).config.bf16 == there
+    assert not Run(SMALL, plan, tmp_path).config.bf16
+
+
 def test_the_weight_of_positives_is_counted(tmp_path):
     """Eight negatives, four positives: each positive counts twice; a given weight stays."""
     sources = [Simulated(2 * n + (n % 3 == 0)) for n in range(12)]
