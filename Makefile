@@ -16,12 +16,12 @@ $(BIN)/python:
 
 $(VENV)/.base: pyproject.toml | $(BIN)/python
 	@echo "setup: installing the base packages (no torch) into $(VENV)"
-	@$(BIN)/python -m pip install --quiet -e .
+	@$(BIN)/python -m pip install --quiet --quiet -e .
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	@echo "setup: installing test and training packages into $(VENV) (torch: a few GB, about two minutes)"
-	@$(BIN)/python -m pip install --quiet -e '.[dev,train]'
+	@$(BIN)/python -m pip install --quiet --quiet -e '.[dev,train]'
 	@touch $(VENV)/.base $@
 
 peers:

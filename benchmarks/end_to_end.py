@@ -76,7 +76,7 @@ def model_cpu_s(count: int) -> float:
     """CPU seconds per ECG of decode, preprocessing and network alone, on a worker's threads."""
     import io
 
-    from inference.bundle import SHIPPED
+    from inference.installed import SHIPPED
     from inference.score import Scorer
 
     buffer = io.BytesIO()

@@ -32,7 +32,7 @@ from gateway.intake import Intake
 from gateway.policy import Mode
 from gateway.scoring import Terms, score_one
 from gateway.store import Store, open_store
-from inference.bundle import SHIPPED
+from inference.installed import SHIPPED
 from inference.render import Style, page, page_pdf
 from inference.score import Scorer
 from inference.simulate import KINDS, simulate

@@ -17,8 +17,9 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as ops
 
-from inference.bundle import SHIPPED, open_bundle
+from inference.bundle import open_bundle
 from inference.errors import RuntimeMissing
+from inference.installed import SHIPPED
 from inference.runtime import RUNTIMES, graph, load
 from inference.runtime.vino import core
 from inference.score import Scorer

@@ -31,7 +31,7 @@ from gateway.hl7.oru import Sender
 from gateway.policy import Mode
 from gateway.scoring import Terms, score_one
 from gateway.store import Store, open_store
-from inference.bundle import SHIPPED
+from inference.installed import SHIPPED
 from inference.score import Scorer
 
 KINDS = ("DICOM waveform", "DICOM picture", "DICOM JPEG picture", "DICOM PDF")

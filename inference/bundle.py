@@ -14,9 +14,6 @@ The bundle's identity is the SHA-256 of its card, and through the card's hashes 
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-import tempfile
 import time
 import tomllib
 from collections.abc import Mapping
@@ -41,7 +38,6 @@ CARD, SIGNATURE = "card.toml", "card.sig"
 WEIGHTS = "weights.safetensors"
 GOLDEN = "golden/waveforms.npz"
 INT8 = ("openvino-int8.xml", "openvino-int8.bin")
-SHIPPED = Path(__file__).parent / "bundles"
 _UNLISTED = {CARD, SIGNATURE, "README.md"}
 
 
@@ -140,65 +136,12 @@ def open_bundle(path: Path, *, trusted: bytes | None = None) -> Bundle:
         raise BundleError(f"{path.name}: no readable {CARD}") from error
     if trusted is not None:
         _check_signature(path, raw, trusted)
-    card = _read_card(raw)
+    card = read_card(raw)
     _check_files(path, card)
     network, recipe = _fit(card)
     return Bundle(
         path, card, hashlib.sha256(raw).hexdigest(), network, recipe, signed=trusted is not None
     )
-
-
-def find_bundle(name: str, site_dir: Path | None = None) -> Path:
-    """Find a bundle by name: the site's directory first, then the shipped ones.
-
-    Raises:
-        BundleError: there is none of that name; the message says where it was looked for.
-    """
-    if not name or name != Path(name).name or name.startswith("."):
-        raise BundleError(f"not a bundle's name: {name!r}")
-    for folder in (site_dir, SHIPPED):
-        if folder is not None and (folder / name / CARD).is_file():
-            return folder / name
-    own = f"{site_dir} (bundles_dir)" if site_dir else "no folder of your own (bundles_dir not set)"
-    raise BundleError(
-        f"no bundle {name!r} is installed; looked in {own} and in {SHIPPED} (shipped); "
-        "`ecg-gateway bundle list` shows what there is"
-    )
-
-
-def list_bundles(site_dir: Path | None = None) -> list[Path]:
-    """List installed bundles; a site's bundle hides a shipped one of the same name."""
-    found: dict[str, Path] = {}
-    for folder in (site_dir, SHIPPED):
-        if folder is not None and folder.is_dir():
-            for card in sorted(folder.glob(f"*/{CARD}")):
-                found.setdefault(card.parent.name, card.parent)
-    return list(found.values())
-
-
-def path_of(digest: str, site_dir: Path | None = None) -> Path | None:
-    """Find the installed bundle whose card has this SHA-256; None when there is none."""
-    for path in list_bundles(site_dir):
-        if hashlib.sha256((path / CARD).read_bytes()).hexdigest() == digest:
-            return path
-    return None
-
-
-def recipe_of(digest: str, site_dir: Path | None = None) -> Recipe | None:
-    """Find how the bundle of this digest prepares a panel.
-
-    The digest is the card's, and the card holds the recipe: no other file has to be checked.
-
-    Returns:
-        Its recipe; None when it is not installed, or was made for another version of this library.
-    """
-    path = path_of(digest, site_dir)
-    if path is None:
-        return None
-    try:
-        return Recipe.from_table(_read_card((path / CARD).read_bytes())["preprocess"])
-    except BundleError:
-        return None
 
 
 def created() -> str:
@@ -211,9 +154,9 @@ def write_card(path: Path, card: Mapping[str, Any]) -> str:
 
     A signature of an older card is removed: it no longer signs anything.
     """
-    files = {name: _hash(path / name) for name in _names(path)}
+    files = {name: _hash(path / name) for name in files_of(path)}
     raw = tomli_w.dumps({**card, "format": FORMAT, "files": files}).encode()
-    _read_card(raw)
+    read_card(raw)
     (path / SIGNATURE).unlink(missing_ok=True)
     partial = path / f"{CARD}.partial"
     partial.write_bytes(raw)
@@ -239,38 +182,6 @@ def check_name(name: str, version: str) -> str:
     return folder
 
 
-def install(source: Path, bundles_dir: Path, *, trusted: bytes | None = None) -> Bundle:
-    """Copy a verified bundle into a site's directory under its card's name and version.
-
-    Installing the same bundle again changes nothing.
-
-    Raises:
-        BundleError: it does not verify, or another bundle of that name is there already.
-    """
-    bundle = open_bundle(source, trusted=trusted)
-    folder = check_name(bundle.name, bundle.version)
-    target = bundles_dir / folder
-    if target.exists():
-        there = open_bundle(target, trusted=trusted)
-        if there.digest != bundle.digest:
-            raise BundleError(f"another bundle is installed as {folder}; give it a new version")
-        return there
-    bundles_dir.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=".installing-", dir=bundles_dir))
-    try:
-        for name in (*_names(source), CARD, *([SIGNATURE] if bundle.signed else [])):
-            (partial / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source / name, partial / name)
-            _sync(partial / name)
-        open_bundle(partial, trusted=trusted)
-        partial.chmod(0o755)
-        partial.rename(target)
-        _sync(bundles_dir)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return open_bundle(target, trusted=trusted)
-
-
 def diff(one: Bundle, other: Bundle) -> list[tuple[str, Any, Any]]:
     """List the card's keys, dotted, whose values differ: (key, one's, other's)."""
     left, right = _flat(one.card), _flat(other.card)
@@ -288,7 +199,12 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return out
 
 
-def _read_card(raw: bytes) -> dict[str, Any]:
+def read_card(raw: bytes) -> dict[str, Any]:
+    """Give a card's tables.
+
+    Raises:
+        BundleError: it is none, lacks what every card has, or is of another version.
+    """
     try:
         card = tomllib.loads(raw.decode())
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -322,7 +238,7 @@ def _states_embedding(card: Mapping[str, Any]) -> bool:
 
 
 def _check_files(path: Path, card: Mapping[str, Any]) -> None:
-    listed, there = card["files"], set(_names(path))
+    listed, there = card["files"], set(files_of(path))
     for name in sorted(there - set(listed)):
         raise BundleError(f"{path.name}: {name} is not listed in {CARD}")
     for name in (WEIGHTS, GOLDEN, *([EMBEDDING] if _states_embedding(card) else [])):
@@ -335,8 +251,12 @@ def _check_files(path: Path, card: Mapping[str, Any]) -> None:
             raise BundleError(f"{path.name}: {name} is damaged or was changed (SHA-256 differs)")
 
 
-def _names(path: Path) -> list[str]:
-    """Every file of a bundle that its card must list."""
+def files_of(path: Path) -> list[str]:
+    """List the files of a bundle that its card must list.
+
+    Raises:
+        BundleError: one of them is a link.
+    """
     found = (p for p in sorted(path.rglob("*")) if not p.is_dir() or p.is_symlink())
     names = [p.relative_to(path).as_posix() for p in found]
     for name in names:
@@ -348,14 +268,6 @@ def _names(path: Path) -> list[str]:
 def _hash(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _check_signature(path: Path, raw: bytes, trusted: bytes) -> None:

@@ -35,8 +35,9 @@ def app() -> typer.Typer:
 
 def list_(config: Config = None) -> None:
     """List the installed bundles, each verified."""
-    from inference.bundle import list_bundles, open_bundle
+    from inference.bundle import open_bundle
     from inference.errors import BundleError
+    from inference.installed import list_bundles
 
     rows = table("name", "version", "validation", "bundle", "")
     for path in list_bundles(settings_of(config, None).bundles_dir):
@@ -138,7 +139,7 @@ def install(
     key: Key = None,
 ) -> None:
     """Copy a verified bundle into the site's bundles directory; it is not used until activated."""
-    from inference.bundle import install as install_it
+    from inference.installed import install as install_it
 
     found = install_it(source, _bundles_dir(settings_of(config, None)), trusted=_read(key))
     typer.echo(f"installed as {found.path.name}; use it with: bundle activate {found.path.name}")
@@ -211,7 +212,7 @@ def _open(name: str, config: Path | None) -> Bundle:
 
 
 def _path(name: str, config: Path | None) -> Path:
-    from inference.bundle import find_bundle
+    from inference.installed import find_bundle
 
     if (Path(name) / "card.toml").is_file():
         return Path(name)

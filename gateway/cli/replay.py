@@ -104,7 +104,7 @@ def _scored(store: Store, ecg_id: str) -> tuple[EcgRow, Score]:
 def _scorer(settings: Settings, score: Score) -> Scorer:
     """Load what scored it."""
     from gateway.roles.model import threads_of
-    from inference.bundle import path_of
+    from inference.installed import path_of
     from inference.score import Scorer
 
     path = path_of(score.bundle, settings.bundles_dir)

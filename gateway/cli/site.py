@@ -186,8 +186,8 @@ def _check_bundle(document: dict[str, Any], config: Path | None, data: Path | No
     Raises:
         typer.Exit: it is not; no worker could score.
     """
-    from inference.bundle import find_bundle
     from inference.errors import BundleError
+    from inference.installed import find_bundle
 
     name = document["model"]["bundle"]
     try:

@@ -23,7 +23,7 @@ from gateway.console.pictures import RecipeOf, draw
 from gateway.delivery.prepare import ResultSite
 from gateway.ecg import DeliveryState, State
 from gateway.store import Store
-from inference.bundle import recipe_of
+from inference.installed import recipe_of
 
 HERE = Path(__file__).parent
 SECURITY_HEADERS = {

@@ -17,7 +17,7 @@ from gateway.delivery.prepare import ResultSite
 from gateway.errors import GatewayError
 from gateway.roles.process import Misconfigured, Role
 from gateway.roles.site_values import result_site
-from inference.bundle import recipe_of
+from inference.installed import recipe_of
 
 if TYPE_CHECKING:
     from inference.runtime.maps import MapNetwork

@@ -24,7 +24,7 @@ def load_scorer(settings: Settings, name: str) -> Scorer:
     Raises:
         BundleError, RuntimeMissing: there is no such bundle, or it cannot be trusted or used here.
     """
-    from inference.bundle import find_bundle  # noqa: PLC0415 - loads a model runtime
+    from inference.installed import find_bundle  # noqa: PLC0415 - loads a model runtime
     from inference.score import Scorer  # noqa: PLC0415 - likewise
 
     path = find_bundle(name, settings.bundles_dir)

@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from inference.architecture import BLOCKS
-from inference.bundle import Bundle, open_bundle, path_of
+from inference.bundle import Bundle, open_bundle
 from inference.forms import F32
+from inference.installed import path_of
 from inference.render.heat import Heat, of_gate, of_gradcam
 from inference.runtime import graph, probability
 from inference.runtime.vino import core

@@ -25,10 +25,11 @@ from gateway.console.pictures import Drawn, draw
 from gateway.demo import objects
 from gateway.ecg import MediaType, Source, State
 from gateway.store import EcgRow, Outcome, Store
-from inference.bundle import CARD, SHIPPED, recipe_of
+from inference.bundle import CARD
 from inference.decode import decode
 from inference.errors import BundleError
 from inference.forms import U8
+from inference.installed import SHIPPED, recipe_of
 from inference.prepare import as_grey, look
 from inference.preprocess import preprocess
 from inference.render import page, png

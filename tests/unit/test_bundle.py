@@ -9,21 +9,10 @@ pytest.importorskip("torchvision")
 
 from support.bundles import tiny_bundle
 
-from inference.bundle import (
-    CARD,
-    GOLDEN,
-    SIGNATURE,
-    WEIGHTS,
-    diff,
-    find_bundle,
-    install,
-    list_bundles,
-    open_bundle,
-    sign,
-    write_card,
-)
+from inference.bundle import CARD, GOLDEN, SIGNATURE, WEIGHTS, diff, open_bundle, sign, write_card
 from inference.embedding import EMBEDDING
 from inference.errors import BundleError
+from inference.installed import find_bundle, install, list_bundles
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from support.cli import invoke
 from gateway.demo import objects
 from gateway.ecg import Score, State
 from gateway.store import EcgRow, Outcome, Store
-from inference.bundle import SHIPPED
+from inference.installed import SHIPPED
 from inference.render import png
 from inference.score import Scored, Scorer
 from inference.simulate import simulate

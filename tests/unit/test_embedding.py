@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from inference import guard
-from inference.bundle import SHIPPED, open_bundle
+from inference.bundle import open_bundle
 from inference.embedding import EMBEDDING, Embedding, fit
 from inference.errors import BundleError, Unscorable
+from inference.installed import SHIPPED
 from inference.preprocess import preprocess
 from inference.render import panel
 from inference.runtime import load
