@@ -27,17 +27,16 @@ from inference.checkpoint import CHECKPOINT, check_room
 from inference.cohort import Tell, silent
 from inference.develop import (
     DevelopConfig,
-    Parts,
     inputs_of,
     make_bundle,
     outcomes_of,
-    read_parts,
     refuse_another,
     train_on,
 )
 from inference.examples import Examples
 from inference.figures import EvaluateConfig, Metric, bootstrapped
 from inference.outcomes import Outcomes
+from inference.parts import Parts, read_parts
 from inference.runtime import load
 from inference.train import Report, check_start
 from inference.train_config import TrainConfig
@@ -148,7 +147,7 @@ def ablate(
     """
     cells, use = grid(config), config.use()
     check_start(config.base)
-    parts = read_parts(table, use, tell)
+    parts = read_parts(table, config.folds, config.test_fold, tell)
     rows: list[dict[str, Any]] = []
     base: Outcomes | None = None
     for number, cell in enumerate(cells, start=1):

@@ -5,10 +5,8 @@ table ── folds by patient ── Run ── bundle (validation fold) ── 
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,16 +19,7 @@ from inference.bank import Bank
 from inference.build import Material, build_bundle
 from inference.bundle import Bundle, check_name, created
 from inference.checkpoint import CHECKPOINT
-from inference.cohort import (
-    Case,
-    Tell,
-    check_duplicates,
-    check_leakage,
-    deal,
-    read_cohort,
-    silent,
-    with_digests,
-)
+from inference.cohort import Tell, silent
 from inference.errors import CohortError, Unscorable
 from inference.evaluate import write
 from inference.examples import to_input
@@ -38,14 +27,13 @@ from inference.figures import ECGS_PER_DAY, PREVALENCE, EvaluateConfig, summaris
 from inference.forms import F32
 from inference.metrics import Array
 from inference.outcomes import Outcomes, strata_of, with_pictures, with_refused
+from inference.parts import USES, Parts, read_parts
 from inference.runtime import load, probability
 from inference.score import Scorer
-from inference.sources import CohortSource, load_sources
+from inference.sources import CohortSource
 from inference.thresholds import ThresholdRule
 from inference.train import Plan, Report, Run, check_start
 from inference.train_config import TrainConfig
-
-NAMES = ("train", "val", "test")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,27 +73,6 @@ class DevelopConfig:
         return EvaluateConfig(self.prevalence, self.ecgs_per_day, title=title)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Parts:
-    """A cohort, decoded and split.
-
-    Attributes:
-        sources: use (`train`, `val`, `test`) to its ECGs.
-        refused: use to its rows that cannot be used, each with the reason.
-        digest: SHA-256 of the table.
-    """
-
-    sources: Mapping[str, list[CohortSource]]
-    refused: Mapping[str, Mapping[Case, str]]
-    digest: str
-
-    def split(self) -> str:
-        """Give the use of every row of the table, as CSV."""
-        usable = [(each.case.row, use) for use in NAMES for each in self.sources[use]]
-        rows = sorted(usable + [(case.row, use) for use in NAMES for case in self.refused[use]])
-        return "\n".join(["row,use", *(f"{row},{use}" for row, use in rows)]) + "\n"
-
-
 def develop(
     table: Path,
     out: Path,
@@ -125,7 +92,7 @@ def develop(
         RuntimeMissing: there is no such device.
     """
     check_start(train)
-    parts = read_parts(table, config, tell)
+    parts = read_parts(table, config.folds, config.test_fold, tell)
     train_on(parts, out, train, report)
     if processes.rank():
         return {}
@@ -137,32 +104,6 @@ def develop(
     results = summarise(outcomes, bundle, config.report()) | {"runtime": "openvino-fp32"}
     write(results, with_pictures(outcomes, bundle.threshold), out / "report")
     return results
-
-
-def read_parts(table: Path, config: DevelopConfig, tell: Tell = silent) -> Parts:
-    """Read, check, split and decode a cohort.
-
-    Raises:
-        CohortError: the table cannot be used, or its folds leak.
-    """
-    cases = with_digests(read_cohort(table))
-    check_duplicates(cases)
-    uses = assign(cases, config)
-    use_of = dict(zip(cases, uses, strict=True))
-    usable, refused = load_sources(cases, tell)
-    parts = Parts(
-        {use: [each for each in usable if use_of[each.case] == use] for use in NAMES},
-        {use: {c: why for c, why in refused.items() if use_of[c] == use} for use in NAMES},
-        hashlib.sha256(table.read_bytes()).hexdigest(),
-    )
-    for use in NAMES:
-        if len({source.label for source in parts.sources[use]}) != 2:
-            told = Counter(parts.refused[use].values())
-            why = ", ".join(f"{count} {reason}" for reason, count in sorted(told.items()))
-            raise CohortError(
-                f"the {use} part needs usable ECGs of both labels; not usable: {why or 'none'}"
-            )
-    return parts
 
 
 def train_on(
@@ -211,31 +152,6 @@ def refuse_another(parts: Parts, out: Path, train: TrainConfig) -> None:
             f"{out} holds a run with other settings ({', '.join(differ)}); "
             "name another directory, or remove it"
         )
-
-
-def assign(cases: Sequence[Case], config: DevelopConfig) -> list[str]:
-    """Give each case its use, from the `fold` column (train, val, test, or numbers) or dealt.
-
-    Raises:
-        CohortError: unknown names, or a file or patient in two parts.
-    """
-    given = [case.fold for case in cases]
-    if set(given) <= set(NAMES):
-        check_leakage(cases, given)
-        return given
-    if not any(given):
-        numbers = [int(fold) for fold in deal(cases, config.folds)]
-    elif all(fold.isdigit() for fold in given):
-        numbers = [int(fold) for fold in given]
-    else:
-        raise CohortError("column fold: train, val and test, or a number in every row")
-    check_leakage(cases, numbers)
-    there = sorted(set(numbers))
-    if config.test_fold not in there or len(there) < 3:
-        raise CohortError(f"folds are {there}: at least three, with {config.test_fold} to test")
-    validation = there[(there.index(config.test_fold) + 1) % len(there)]
-    use = {config.test_fold: "test", validation: "val"}
-    return [use.get(number, "train") for number in numbers]
 
 
 def inputs_of(
@@ -314,9 +230,9 @@ def _material(parts: Parts, train: TrainConfig, config: DevelopConfig, out: Path
             "data": {
                 "attribution": "the site's own cohort",
                 "table_sha256": parts.digest,
-                **{use: len(sources[use]) for use in NAMES},
-                "positive": {use: sum(s.label for s in sources[use]) for use in NAMES},
-                "refused": {use: len(parts.refused[use]) for use in NAMES},
+                **{use: len(sources[use]) for use in USES},
+                "positive": {use: sum(s.label for s in sources[use]) for use in USES},
+                "refused": {use: len(parts.refused[use]) for use in USES},
             },
             "training": {
                 "epochs": train.epochs,

@@ -27,12 +27,13 @@ from inference.batches import Order, workers_for  # noqa: E402
 from inference.bundle import open_bundle  # noqa: E402
 from inference.checkpoint import CHECKPOINT, check_room  # noqa: E402
 from inference.cohort import Case  # noqa: E402
-from inference.develop import DevelopConfig, assign, develop  # noqa: E402
+from inference.develop import DevelopConfig, develop  # noqa: E402
 from inference.errors import BundleError, CohortError, RuntimeMissing  # noqa: E402
 from inference.evaluate import evaluate  # noqa: E402
 from inference.examples import Examples  # noqa: E402
 from inference.figures import EvaluateConfig  # noqa: E402
 from inference.loss import LossConfig  # noqa: E402
+from inference.parts import assign  # noqa: E402
 from inference.recalibrate import RecalibrateConfig, recalibrate  # noqa: E402
 from inference.render import page  # noqa: E402
 from inference.score import Scorer  # noqa: E402
@@ -292,10 +293,10 @@ def write_cohort(folder, count, extra=""):
 def test_numbered_folds_of_the_table_are_used_as_they_are():
     """Folds 1 to 10, as PTB-XL has them: the next one after the test fold validates."""
     cases = [Case(None, 1, f"p{i}", fold=str(i % 10 + 1), row=i) for i in range(20)]
-    uses = assign(cases, DevelopConfig(test_fold=10))
+    uses = assign(cases, 5, 10)
     assert [uses[9], uses[0], uses[1]] == ["test", "val", "train"]
     with pytest.raises(CohortError, match="with 0 to test"):
-        assign(cases, DevelopConfig())
+        assign(cases, 5, 0)
 
 
 @pytest.mark.slow
