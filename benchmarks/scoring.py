@@ -1,16 +1,16 @@
-"""Model time at batch 1 and 8 for each runtime against eager fp32 torch, and file to score.
+"""Model time at batch 1 and 8 for each runtime against eager fp32 torch.
 
-Usage: python benchmarks/scoring.py [BUNDLE] [FILE ...]; prints a Markdown table with ratios, and
-one with the share of the machine's peak: what a large 1x1 convolution reaches in that precision.
+    python benchmarks/scoring.py [BUNDLE]
+
+Prints a Markdown table with ratios, and one with the share of the machine's peak: what a large 1x1
+convolution reaches in that precision. `file_to_score.py` has what lies around the model.
 """
 
 from __future__ import annotations
 
-import resource
+import argparse
 import statistics
-import sys
 import time
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,6 @@ from inference.errors import RuntimeMissing
 from inference.installed import SHIPPED
 from inference.runtime import RUNTIMES, graph, load
 from inference.runtime.vino import core
-from inference.score import Scorer
 
 _SECONDS = 3.0
 _SIDE, _CHANNELS = 64, 512  # of the convolution that shows the peak
@@ -108,30 +107,10 @@ def runtimes(path: Path) -> None:
     shares(times, operations(bundle))
 
 
-def files(path: Path, names: list[str]) -> None:
-    scorer = Scorer.load(path)
-    print(f"\nFile to score on {scorer.runtime.name}, ms (median of 5)\n")
-    for name in names:
-        data = Path(name).read_bytes()
-        stages: dict[str, list[float]] = defaultdict(list)
-        for _ in range(5):
-            for stage, taken in scorer.score(data).timings_ms.items():
-                stages[stage].append(taken)
-        told = {stage: statistics.median(each) for stage, each in stages.items()}
-        parts = ", ".join(f"{stage} {taken:.1f}" for stage, taken in told.items())
-        print(f"- {Path(name).name}: **{sum(told.values()):.1f}** ({parts})")
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"\nPeak memory of this process: {peak_mb:.0f} MB")
-
-
 def main() -> None:
-    given = sys.argv[1:]
-    path = SHIPPED / "reference"
-    if given and (Path(given[0]) / "card.toml").is_file():
-        path = Path(given.pop(0))
-    runtimes(path)
-    if given:
-        files(path, given)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("bundle", nargs="?", type=Path, default=SHIPPED / "reference")
+    runtimes(parser.parse_args().bundle)
 
 
 if __name__ == "__main__":
