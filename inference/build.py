@@ -13,26 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from inference import embedding, golden, guard, known
+from inference import embedding, golden, guard, known, parity
 from inference.bundle import GOLDEN, INT8, WEIGHTS, Bundle, open_bundle, write_card
-from inference.embedding import Embedding
 from inference.forms import F32, Waveform
-from inference.metrics import auroc
 from inference.network import NetworkConfig
 from inference.preprocess import Recipe, preprocess
 from inference.render import panel
-from inference.runtime import F64, Outputs, Runtime, probability
+from inference.runtime import Outputs, Runtime, probability
 from inference.runtime.eager import TorchRuntime
-from inference.runtime.vino import VinoRuntime, has_bf16
+from inference.runtime.vino import VinoRuntime
 from inference.thresholds import ThresholdRule
 from inference.tracings import cut
 
-LARGEST = {"openvino-fp32": 0.002, "openvino-bf16": 0.01}
-"""Parity bounds: largest difference in probability; int8 is bounded by its AUROC instead."""
-INT8_AUROC = 0.002
-EMBEDDING = 0.15
-"""Parity bound of every runtime: how far an embedding distance may be off, as a share of it; less
-than the room that the guard's bound leaves."""
 _CALIBRATION = 300
 
 
@@ -91,7 +83,7 @@ def build_bundle(material: Material, out: Path, *, int8: bool = True) -> Bundle:
         quick = VinoRuntime(open_bundle(partial), "int8").logits(_golden_inputs(draft))
         card["golden"] = card["golden"] | {"openvino-int8": [float(v) for v in quick]}
         write_card(partial, card)
-    card["parity"] = parity(
+    card["parity"] = parity.measure(
         open_bundle(partial), material.validation[:, None], material.labels, reference
     )
     write_card(partial, card)
@@ -143,48 +135,6 @@ def quantise(bundle: Bundle, inputs: F32, out: Path) -> None:
     ov.save_model(quantised, out / INT8[0], compress_to_fp16=True)
 
 
-def parity(
-    bundle: Bundle, inputs: F32, labels: np.ndarray[Any, Any], reference: Outputs
-) -> dict[str, Any]:
-    """Measure each OpenVINO runtime against fp32 torch on (n, 1, H, W) inputs."""
-    names = ["fp32", *(["bf16"] if has_bf16() else [])]
-    names += ["int8"] if (bundle.path / INT8[0]).exists() else []
-    return {
-        f"openvino-{name}": compare(
-            f"openvino-{name}", bundle, labels, VinoRuntime(bundle, name).outputs(inputs), reference
-        )
-        for name in names
-    }
-
-
-def compare(
-    name: str, bundle: Bundle, labels: np.ndarray[Any, Any], given: Outputs, reference: Outputs
-) -> dict[str, Any]:
-    """Compare what a runtime gives with the reference: a table of the card's `[parity]`."""
-    found, wanted = (probability(each.logits, bundle) for each in (given, reference))
-    largest = float(np.abs(found - wanted).max())
-    moved = float(auroc(labels, found) - auroc(labels, wanted))
-    described = Embedding.read(bundle.path)
-    far, near = (described.distances(each.features) for each in (given, reference))
-    stretch = float(np.abs(far / near - 1).max())
-    bound = float(bundle.card["guard"]["embedding"]["bound"])
-    same = largest <= LARGEST[name] if name in LARGEST else abs(moved) <= INT8_AUROC
-    return {
-        "inputs": len(found),
-        "largest_difference": round(largest, 6),
-        "auroc_difference": round(moved, 6),
-        "category_changes": _changes(found, wanted, bundle.threshold),
-        "embedding_difference": round(stretch, 6),
-        "refusal_changes": _changes(far, near, bound),
-        "holds": same and stretch <= EMBEDDING,
-    }
-
-
-def _changes(found: F64, wanted: F64, bound: float) -> int:
-    """Count those that lie on another side of the bound."""
-    return int(((found >= bound) != (wanted >= bound)).sum())
-
-
 def _replace(partial: Path, out: Path) -> None:
     old = out.with_name(f".{out.name}.old")
     shutil.rmtree(old, ignore_errors=True)
@@ -195,4 +145,4 @@ def _replace(partial: Path, out: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-__all__ = ["Material", "build_bundle", "parity", "quantise"]
+__all__ = ["Material", "build_bundle", "quantise"]

@@ -15,6 +15,8 @@ from inference.outcomes import Outcomes
 from inference.runtime import probability
 from inference.thresholds import ThresholdRule
 
+_MEASURED = ("results", "parity")  # by what a recalibration changes
+
 
 @dataclass(frozen=True, slots=True)
 class RecalibrateConfig:
@@ -42,8 +44,9 @@ class RecalibrateConfig:
 def recalibrate(bundle: Bundle, outcomes: Outcomes, out: Path, config: RecalibrateConfig) -> Bundle:
     """Write a copy of the bundle with the site's calibration and threshold.
 
-    The parent's `[results]` are left out: they were measured at another threshold. The bundle knows
-    the site's ECGs again (`inference.known`).
+    The parent's `[results]` and `[parity]` are left out: they were measured at another threshold;
+    `inference.parity.remeasure` measures the latter anew, until then `auto` is fp32. The bundle
+    knows the site's ECGs again (`inference.known`).
 
     Raises:
         CohortError: fewer than ten ECGs of either outcome were scored, the scores do not rise with
@@ -53,7 +56,8 @@ def recalibrate(bundle: Bundle, outcomes: Outcomes, out: Path, config: Recalibra
     version = config.version or f"{bundle.version}-site"
     check_name(bundle.name, version)
     calibration, odds = _calibration(outcomes, config)
-    card = {name: value for name, value in bundle.card.items() if name != "results"} | {
+    kept = {name: value for name, value in bundle.card.items() if name not in _MEASURED}
+    card = kept | {
         "version": version,
         "created": created(),
         "calibration": calibration,

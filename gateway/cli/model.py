@@ -176,6 +176,7 @@ def recalibrate(
     from inference.cohort import check_duplicates, read_cohort, with_digests
     from inference.known import may_judge
     from inference.outcomes import score_cohort
+    from inference.parity import remeasure
     from inference.recalibrate import RecalibrateConfig
     from inference.recalibrate import recalibrate as fit
 
@@ -191,17 +192,28 @@ def recalibrate(
     judges, known = may_judge(cases, scorer.bundle, allow_known=allow_known)
     _say_known(len(known), counted=allow_known)
     outcomes = score_cohort(scorer, judges, Ticker())
-    made = fit(scorer.bundle, outcomes, out, use)
+    made = remeasure(fit(scorer.bundle, outcomes, out, use), scorer.bundle, outcomes, Ticker())
     line = made.card["calibration"]
     typer.echo(
         f"{out}: {made.name} {made.version}, slope {line['slope']:.3f}, "
         f"intercept {line['intercept']:.3f}, threshold {made.threshold:.5f}"
     )
     typer.echo(("! " if prevalence is None else "") + line["note"])
+    _say_runtimes(made.card.get("parity", {}))
     if outcomes.refused:
         typer.echo(
             f"! not scored and not fitted to: {_reasons(outcomes.refused)}; "
             f"{outcomes.refused_positive} of them with the outcome"
+        )
+
+
+def _say_runtimes(parity: Mapping[str, Mapping[str, Any]]) -> None:
+    """Tell how far the runtimes are from fp32 at the new threshold, and which may be used."""
+    for name, found in parity.items():
+        typer.echo(
+            f"{'' if found['holds'] else '! not used: '}{name}: at most "
+            f"{found['largest_difference']:.4f} from fp32, {found['category_changes']} of "
+            f"{found['inputs']} ECGs on the other side of the threshold"
         )
 
 
