@@ -180,8 +180,8 @@ def prepare_late(
         pdf: the result PDF; empty when there is none.
 
     Returns:
-        The plain result, marked late if it is; None when the site, as it is now, tells that
-        destination nothing or would still call it an alert.
+        The plain result, marked late if it is; also where the site, whose deadline is a longer one
+        by now, would still call it an alert. None when it tells that destination nothing.
     """
     there = tuple(item for item in site.destinations if item.name == destination)
     verdict = Verdict(
@@ -191,6 +191,8 @@ def prepare_late(
         electrodes=ecg.guard.get("electrodes", ""),
     )
     site = replace(site, destinations=there)
+    if any(tell.alert for tell, _ in _told(site.completed(ecg), verdict, site, now)):
+        site = replace(site, deadline_s=0.0)
     told = prepare(ecg, verdict, ecg.encounter, site, keep=keep, now=now, pdf=pdf)
     return next((delivery for delivery in told if not delivery.alert), None)
 

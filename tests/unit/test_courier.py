@@ -223,6 +223,22 @@ def test_a_stale_alert_is_filed_as_late(store, clock):
     assert not store.deliveries.resend(alert.id)
 
 
+def test_an_alert_whose_site_has_a_longer_deadline_by_now_is_filed_all_the_same(store, clock):
+    """A waiting alert keeps its own deadline; what comes after it is never silence."""
+    ecg_id = add_result(store, 1, site(EHR, deadline_s=60.0))
+    longer = site(EHR, deadline_s=86400.0)
+    wire = FakeWire()
+    courier = make(store, wire, clock, rules=Rules(partial(instead, store, longer, clock)))
+    clock.move(61)
+    drain(courier, clock)
+    assert states(store, ecg_id) == [DeliveryState.EXPIRED, DeliveryState.ACKNOWLEDGED]
+    _, late = store.deliveries.of_ecg(ecg_id)
+    assert (late.kind, late.alert, late.expires_at) == ("result", False, None)
+    assert [control_id for control_id, _ in wire.sent] == [late.control_id]
+    assert b"|late^" in wire.sent[0][1]
+    assert store.ecgs.get(ecg_id).state is State.REPORTED
+
+
 def test_an_alert_is_filed_where_the_site_alerts_no_more(store, clock):
     """A site that goes back to canary interrupts nobody by what had waited; the result is filed."""
     ehr = destination(1, test=False)
