@@ -47,12 +47,17 @@ def withdraw(run_dir: Path, role: str) -> None:
 
 
 def explain(run_dir: Path, role: str, reason: str) -> None:
-    """Leave in `ROLE.why` why a process cannot work as configured, in one line.
+    """Leave in `ROLE.why` what keeps a process from working as configured, in one line.
+
+    Empty removes the file.
 
     Raises:
         OSError: it cannot be written.
     """
-    (run_dir / f"{role}.why").write_text(" ".join(reason.split()), "utf-8")
+    if reason:
+        (run_dir / f"{role}.why").write_text(" ".join(reason.split()), "utf-8")
+    else:
+        (run_dir / f"{role}.why").unlink(missing_ok=True)
 
 
 def explained(run_dir: Path, role: str) -> str:
@@ -61,6 +66,12 @@ def explained(run_dir: Path, role: str) -> str:
         return (run_dir / f"{role}.why").read_text("utf-8")
     except (OSError, ValueError):
         return ""
+
+
+def troubles(run_dir: Path) -> dict[str, str]:
+    """Give what each process that does not work as configured said of it, by role."""
+    said = {file.stem: explained(run_dir, file.stem) for file in sorted(run_dir.glob("*.why"))}
+    return {role: why for role, why in said.items() if why}
 
 
 def read_ports(run_dir: Path) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -41,6 +41,7 @@ def create_app(
     version: str = "0",
     recipes: RecipeOf = recipe_of,
     maps: MapsOf = lambda _digest: None,
+    troubles: Callable[[], Mapping[str, str]] = dict,
 ) -> FastAPI:
     """Build the console.
 
@@ -50,6 +51,7 @@ def create_app(
         version: the product's version, shown in the footer.
         recipes: finds the recipe of a bundle; by default of those that are shipped.
         maps: loads the maps of a bundle; by default of none.
+        troubles: gives, by role, what keeps a process from working as it is configured.
 
     Returns:
         The application with pages, `/health/live`, `/health/ready` and `/metrics`.
@@ -74,11 +76,11 @@ def create_app(
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     app.include_router(page_routes(store, albums.pictures, version))
     app.include_router(drawing_routes(store, albums, site))
-    _add_health(app, store)
+    _add_health(app, store, troubles)
     return app
 
 
-def _add_health(app: FastAPI, store: Store) -> None:
+def _add_health(app: FastAPI, store: Store, troubles: Callable[[], Mapping[str, str]]) -> None:
     registry = registry_for(store)
 
     @app.get("/health/live")
@@ -92,9 +94,10 @@ def _add_health(app: FastAPI, store: Store) -> None:
         try:
             store.ping()
             held, overdue, room = _held(store), _overdue(store), store.disk.leaves_room()
+            roles = dict(troubles())
         except Exception as error:
             return JSONResponse({"status": "failed", "store": type(error).__name__}, 503)
-        well = room and not any((*held.values(), *overdue.values()))
+        well = room and not any((*held.values(), *overdue.values(), roles))
         return JSONResponse(
             {
                 "status": "ok" if well else "degraded",
@@ -102,6 +105,7 @@ def _add_health(app: FastAPI, store: Store) -> None:
                 "disk": "ok" if room else "reserve reached",
                 "held": held,
                 "overdue": overdue,
+                "not_as_configured": roles,
             }
         )
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from gateway import log
+from gateway import log, readiness
 from gateway.console.app import create_app
 from gateway.delivery.prepare import ResultSite
 from gateway.errors import GatewayError
@@ -40,6 +40,7 @@ def console(role: Role) -> None:
         site=partial(_results_of, role),
         recipes=partial(recipe_of, site_dir=role.settings.bundles_dir),
         maps=lru_cache(maxsize=1)(partial(_maps_of, role)),
+        troubles=partial(readiness.troubles, role.settings.run_dir),
     )
     server = uvicorn.Server(
         uvicorn.Config(
@@ -72,7 +73,7 @@ def _maps_of(role: Role, digest: str) -> MapNetwork | None:
     """Load a bundle's maps when somebody first asks for them: 300 MB, and a second of CPU."""
     from inference.runtime.maps import maps_of  # noqa: PLC0415 - loads a model runtime
 
-    return maps_of(digest, role.settings.bundles_dir)
+    return maps_of(digest, role.settings.bundles_dir, role.settings.trusted)
 
 
 def _bound(role: Role) -> socket.socket:

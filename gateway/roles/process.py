@@ -54,6 +54,13 @@ class Role:
         self.closing.callback(readiness.withdraw, run_dir, self.name)
         structlog.get_logger("gateway.roles").info("ready", **(ports or {}))
 
+    def tell(self, trouble: str) -> None:
+        """Tell people what is not as it is configured, and why; empty: nothing any more."""
+        try:
+            readiness.explain(self.settings.run_dir, self.name, trouble)
+        except OSError as error:
+            structlog.get_logger("gateway.roles").warning("not_told", error=error)
+
 
 def run(name: str, settings: Settings, config: Path | None, body: Callable[[Role], None]) -> int:
     """Run a role until it is told to stop.
@@ -70,6 +77,7 @@ def run(name: str, settings: Settings, config: Path | None, body: Callable[[Role
     lifeline.follow()
     stop = stop_on_signals()
     settings.run_dir.mkdir(parents=True, exist_ok=True)
+    readiness.explain(settings.run_dir, name, "")  # what a killed one left
     log.configure(name, settings.logging.level, settings.logging.format, settings.data_dir / "logs")
     logger = structlog.get_logger("gateway.roles")
     try:

@@ -86,6 +86,8 @@ def locked(settings: Settings) -> Iterator[None]:
     try:
         readiness.announce(run_dir, readiness.Ready("serve", os.getpid()))
         (run_dir / readiness.PORTS).unlink(missing_ok=True)
+        for role in readiness.troubles(run_dir):  # perhaps of a worker that is wanted no more
+            readiness.withdraw(run_dir, role)
         yield
     finally:
         readiness.withdraw(run_dir, "serve")

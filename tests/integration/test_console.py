@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 from support import arrivals
 from support.ehr import site
 
+from gateway import readiness
 from gateway.console.app import create_app
 from gateway.ecg import Arrival, MediaType, Patient, Source, State
 from gateway.store import NewDelivery, Outcome, Store, open_store
@@ -162,6 +163,7 @@ def test_ready_is_degraded_while_something_waits_for_a_person(
         "disk": "ok",
         "held": {"quarantined": 0, "failed": 0, "dead_letters": 0},
         "overdue": {"ecgs": 0, "deliveries": 0},
+        "not_as_configured": {},
     }
     assert store.ecgs.claim(ecg_id, "w", 60)
     refused = [arrivals.delivery("C1"), arrivals.delivery("C2", "lab")]
@@ -195,6 +197,22 @@ def test_ready_is_degraded_while_results_reach_nobody(tmp_path: Path) -> None:
         assert "ecg_gateway_overdue_deliveries 2.0" in client.get("/metrics").text
     assert store.ecgs.get(waiting).state is State.RECEIVED
     store.close()
+
+
+def test_ready_is_degraded_while_a_process_does_not_work_as_configured(
+    store: Store, tmp_path: Path
+) -> None:
+    """What a worker left in `run/work-1.why`: the bundle that is wanted, and the one in use."""
+    app = create_app(store, site=site, troubles=lambda: readiness.troubles(tmp_path))
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        readiness.explain(tmp_path, "work-1", "'B' cannot be used; 'A' goes on")
+        told = client.get("/health/ready").json()
+        assert (told["status"], told["not_as_configured"]) == (
+            "degraded",
+            {"work-1": "'B' cannot be used; 'A' goes on"},
+        )
+        readiness.explain(tmp_path, "work-1", "")
+        assert client.get("/health/ready").json()["status"] == "ok"
 
 
 def test_a_disk_at_its_reserve_is_told_before_it_is_full(tmp_path: Path) -> None:
