@@ -30,7 +30,7 @@ class Unscorable(InferenceError):
     Attributes:
         reason: a stable code, e.g. `no-grid`, `too-few-leads`, `wrong-speed`, `overlapping`,
             `blank`, `not-an-ecg`, `low-resolution`, `saturated`, `flat-line`, `too-short`,
-            `contradictory-leads`, `out-of-domain`.
+            `contradictory-leads`, `mixed-gain`, `out-of-domain`.
         detail: one sentence for people: what was found and what is needed.
         guard: what had been measured by then, as `inference.score.Scored.guard` has it of a score.
     """

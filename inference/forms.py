@@ -60,11 +60,15 @@ class Read:
         layout: `3x4`, `6x2`, `12x1`, `4x3`, with `-cabrera` and the number of rhythm strips, `+1`.
         px_per_mm: resolution along the time axis, as the page was worked on.
         misfit: root mean square of what breaks Einthoven's law over that of the leads, 0 to 1.
+        gain_mm_per_mv: 5, 10 or 20, of the calibration pulses; 10 where the page shows none.
+        pulses: how many of them were found.
     """
 
     layout: str
     px_per_mm: float
     misfit: float
+    gain_mm_per_mv: float
+    pulses: int
 
 
 @dataclass(frozen=True, slots=True)

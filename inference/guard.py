@@ -82,7 +82,7 @@ def recorded(record: Record) -> Iterator[None]:
 
 
 def reading(tracings: Tracings) -> Record:
-    """Give `layout`, `px_per_mm` and `misfit` of a page that was read; nothing of a waveform."""
+    """Give what `Read` holds of a page that was read; nothing of a waveform."""
     return asdict(tracings.read) if tracings.read else {}
 
 
@@ -127,6 +127,13 @@ def in_words(record: Record) -> list[str]:
         said.append(
             f"page of layout {record['layout']} at {record['px_per_mm']:.4g} px/mm, "
             f"misfit to Einthoven's law {record['misfit']:.2f}"
+        )
+    if "pulses" in record:
+        gain = f"{record['gain_mm_per_mv']:g} mm/mV"
+        said.append(
+            f"gain {gain} by {record['pulses']} calibration pulses"
+            if record["pulses"]
+            else f"gain taken as {gain}: the page shows no calibration pulse"
         )
     for name, what, bound, how in _IN_WORDS:
         if name in record:

@@ -23,6 +23,7 @@ RATE_HZ = 250.0
 WINDOW_S = 2.5
 PAGE_S = 10.0
 
+_GAINS = (0.5, 1.0, 2.0)  # over 10 mm/mV
 _REACH_MM = 32.0  # how far a trace goes from its baseline: 3.2 mV
 _LONGEST_MM, _SHORTEST_MM = 255.0, 245.0  # ten seconds at 25 mm/s, with what carts leave out
 _TOGETHER_MM = 0.6  # rows begin and end this near to one another
@@ -68,12 +69,18 @@ def follow(panel: Panel) -> Tracings:
         with how they were read.
 
     Raises:
-        Unscorable: `too-few-leads`, `wrong-speed`, `not-an-ecg` or `flat-line`.
+        Unscorable: `too-few-leads`, `wrong-speed`, `mixed-gain`, `not-an-ecg` or `flat-line`.
     """
     placed = place(panel)
     layout, scale = placed.layout, float(panel.grid.x_px_per_mm)
     strips = f"+{layout.strips}" if layout.strips else ""
-    read = Read(layout.name + strips, round(scale, 2), round(float(placed.misfit), 3))
+    read = Read(
+        layout.name + strips,
+        round(scale, 2),
+        round(float(placed.misfit), 3),
+        10 * placed.gain,
+        len(panel.pulses),
+    )
     return replace(tracings(placed), read=read)
 
 
@@ -222,11 +229,18 @@ def _tip(panel: Panel, run: int, step: int) -> float:
 
 
 def _gain(panel: Panel) -> float:
-    """Gain over 10 mm/mV, from the pulses; 1 where the page shows none."""
-    if not panel.pulses:
-        return 1.0
-    height = float(np.median([pulse.height_mm for pulse in panel.pulses]))
-    return min((0.5, 1.0, 2.0), key=lambda gain: abs(height / 10 - gain))
+    """Gain over 10 mm/mV, from the pulses; 1 where the page shows none.
+
+    Raises:
+        Unscorable: `mixed-gain`, of a page whose rows or columns have pulses of different heights.
+    """
+    shown = {
+        min(_GAINS, key=lambda gain: abs(pulse.height_mm / 10 - gain)) for pulse in panel.pulses
+    }
+    if len(shown) > 1:
+        told = " and ".join(f"{10 * gain:g}" for gain in sorted(shown))
+        raise Unscorable("mixed-gain", f"calibration pulses of {told} mm/mV on one page")
+    return shown.pop() if shown else 1.0
 
 
 def tracings(placed: Placed) -> Tracings:

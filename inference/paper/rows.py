@@ -51,7 +51,7 @@ class Pieces:
         width_mm, height_mm: (pieces,) size; 0 for the paper.
     """
 
-    labels: NDArray[np.uint16]
+    labels: NDArray[np.int32]
     width_mm: F64
     height_mm: F64
 
@@ -79,7 +79,7 @@ class Pieces:
 def find_pieces(mask: U8, grid: Grid) -> Pieces:
     """Label the connected pieces of a mask."""
     _, labels, stats, _ = cv2.connectedComponentsWithStatsWithAlgorithm(
-        mask, 8, cv2.CV_16U, cv2.CCL_GRANA
+        mask, 8, cv2.CV_32S, cv2.CCL_GRANA
     )
     size: F64 = stats / 1.0
     size[0] = 0.0  # the paper

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -241,6 +243,43 @@ def test_tracings_say_how_they_were_read():
     assert read.layout == "3x4+1"
     assert read.px_per_mm == pytest.approx(6, rel=0.1)
     assert 0 <= read.misfit < 0.3
+    assert (read.gain_mm_per_mv, read.pulses > 0) == (10, True)
+
+
+@pytest.mark.parametrize("gain", [5.0, 20.0])
+def test_the_gain_is_of_the_pulses_and_assumed_without(gain):
+    """Nothing else on a page tells it; the record says which of the two it was."""
+    known = heart(15) * (10 / gain)
+    told = follow(find_panel(Picture(draw(known, Style(gain=gain))))).read
+    assert told.gain_mm_per_mv == gain
+    assert told.pulses > 0
+    silent = follow(find_panel(Picture(draw(heart(15), Style(pulse=""))))).read
+    assert (silent.gain_mm_per_mv, silent.pulses) == (10, 0)
+
+
+def test_pulses_of_two_heights_are_refused():
+    """Limb leads at 10 and chest leads at 5 mm/mV: which row has which is not guessed."""
+    panel = find_panel(Picture(draw(heart(16), Style())))
+    other = replace(panel.pulses[0], height_mm=5.0)
+    with pytest.raises(Unscorable) as refusal:
+        place(replace(panel, pulses=(*panel.pulses, other)))
+    assert refusal.value.reason == "mixed-gain"
+
+
+def test_a_page_of_specks_is_unscorable():
+    """More pieces of ink than sixteen bits count."""
+    rng = np.random.default_rng(4)
+    page = draw(heart(17), Style(px_per_mm=5))
+    page[rng.random(page.shape[:2]) < 0.08] = 0
+    with pytest.raises(Unscorable):
+        _follow(page)
+
+
+def test_twelve_rows_of_usual_height_are_refused():
+    """On 12x1 pages QRS complexes reach into the rows beside: no row is told from the next."""
+    with pytest.raises(Unscorable) as refusal:
+        _follow(draw(heart(18), Style(layout="12x1", strips=())))
+    assert refusal.value.reason == "overlapping"
 
 
 def test_a_thin_line_across_a_trace_is_no_spike():
