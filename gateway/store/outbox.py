@@ -19,6 +19,17 @@ from gateway.store.tables import OPEN, deliveries, ecgs
 FREE: dict[str, Any] = {"lease_owner": "", "lease_until": None}
 """Values of a delivery that nobody holds."""
 
+_NAME = (deliveries.c.destination, deliveries.c.control_id)
+_NOT_TAKEN = frozenset(
+    {
+        DeliveryState.REJECTED.value,
+        DeliveryState.DEAD.value,
+        DeliveryState.EXPIRED.value,
+        DeliveryState.DISMISSED.value,
+    }
+)
+"""States of a delivery that ended without the destination having said that it has it."""
+
 
 def insert_deliveries(
     tx: Connection, ecg_id: str, new: Sequence[NewDelivery], now: datetime
@@ -26,27 +37,39 @@ def insert_deliveries(
     """Write new deliveries as part of the transaction that writes their result.
 
     A message that this destination was told before, when the ECG was scored for the first time,
-    is not told again.
+    is not told again. One that it never took goes out as it reads now, in the place of the old.
     """
-    query = sa.select(deliveries.c.destination, deliveries.c.control_id)
-    told = {tuple(row) for row in tx.execute(query.where(deliveries.c.ecg_id == ecg_id))}
+    query = sa.select(deliveries.c.id, deliveries.c.state, *_NAME)
+    rows = tx.execute(query.where(deliveries.c.ecg_id == ecg_id))
+    known = {(row.destination, row.control_id): row for row in rows}
     for delivery in new:
-        if (delivery.destination, delivery.control_id) in told:
-            add_event(tx, ecg_id, now, f"{delivery.kind} told before", delivery.destination)
-            continue
-        values = {
-            **asdict(delivery),
-            "ecg_id": ecg_id,
-            "state": DeliveryState.PENDING.value,
-            "attempts": 0,
-            "next_attempt_at": now,
-            "last_error": "",
-            "ack_digest": "",
-            "created_at": now,
-            "lease_owner": "",
-        }
-        tx.execute(sa.insert(deliveries).values(values))
-        add_event(tx, ecg_id, now, f"{delivery.kind} queued", delivery.destination)
+        before = known.get((delivery.destination, delivery.control_id))
+        values = _queued(delivery, ecg_id, now)
+        if before is None:
+            what = "queued"
+            tx.execute(sa.insert(deliveries).values(values))
+        elif before.state in _NOT_TAKEN:
+            what = "queued again"
+            tx.execute(sa.update(deliveries).where(deliveries.c.id == before.id).values(values))
+        else:
+            what = "told before"
+        add_event(tx, ecg_id, now, f"{delivery.kind} {what}", delivery.destination)
+
+
+def _queued(delivery: NewDelivery, ecg_id: str, now: datetime) -> dict[str, Any]:
+    """Give the values of a delivery that waits for its first attempt."""
+    return {
+        **asdict(delivery),
+        "ecg_id": ecg_id,
+        "state": DeliveryState.PENDING.value,
+        "attempts": 0,
+        "next_attempt_at": now,
+        "last_error": "",
+        "ack_digest": "",
+        "created_at": now,
+        "sent_at": None,
+        **FREE,
+    }
 
 
 class Outbox:
@@ -293,7 +316,9 @@ def _told_late() -> sa.ColumnElement[bool]:
         .where(
             later.c.ecg_id == deliveries.c.ecg_id,
             later.c.destination == deliveries.c.destination,
-            later.c.id > deliveries.c.id,
+            later.c.id != deliveries.c.id,
+            # One that took the place of an older message of the same kind has its number.
+            sa.or_(later.c.id > deliveries.c.id, later.c.created_at > deliveries.c.created_at),
         )
         .correlate(deliveries)
     )

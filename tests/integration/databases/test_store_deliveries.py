@@ -117,6 +117,65 @@ def test_what_waits_for_a_removed_destination_is_given_up_and_can_be_resent(
     assert len(store.deliveries.astray([])) == 1, "without destinations everything free is astray"
 
 
+def tell_again(store: Store, ecg_id: str, told: NewDelivery) -> list[str]:
+    """Rescore an ECG, say something of it, and give what the timeline says then."""
+    assert store.ecgs.rescore(ecg_id, "anna")
+    store.ecgs.claim(ecg_id, "w", 60)
+    assert store.ecgs.finish(ecg_id, "w", Outcome(State.UNSCORABLE, "no-grid"), [told])
+    return [event.what for event in store.ecgs.events(ecg_id)]
+
+
+def unscorable(store: Store, told: NewDelivery) -> str:
+    """Take an ECG to `unscorable` with this delivery."""
+    ecg_id = take(store).ecg_id
+    store.ecgs.claim(ecg_id, "w", 60)
+    assert store.ecgs.finish(ecg_id, "w", Outcome(State.UNSCORABLE, "no-grid"), [told])
+    return ecg_id
+
+
+@pytest.mark.parametrize(
+    ("end", "dismissed"),
+    [
+        (lambda box, n: box.reject(n, "c", "a" * 64, "AE"), False),
+        (lambda box, n: box.reject(n, "c", "a" * 64, "AE"), True),
+        (lambda box, n: box.dead(n, "c", "gave up"), False),
+        (lambda box, n: box.expire(n, "c"), False),
+    ],
+)
+def test_what_nobody_took_is_told_again_after_a_rescore(
+    store: Store, clock: Clock, end, dismissed: bool
+):
+    """A message that ended as a dead letter is no message told: the new one takes its place."""
+    ecg_id = unscorable(store, delivery("C1", kind="unscorable"))
+    first = claim(store, clock)
+    assert end(store.outbox, first.id)
+    if dismissed:
+        assert store.ecgs.dismiss(ecg_id, "anna")
+    clock.forward(60)
+    anew = delivery("C1", kind="unscorable", payload="1" * 64, patient_key="other")
+    what = tell_again(store, ecg_id, anew)
+    assert what[-1] == "unscorable queued again"
+    assert "unscorable told before" not in what
+    again = claim(store, clock)
+    assert (again.id, again.payload, again.patient_key) == (first.id, "1" * 64, "other")
+    assert (again.attempts, again.last_error, again.ack_digest) == (1, "", "")
+    assert again.created_at == clock.time
+    assert store.outbox.acknowledge(again.id, "c", "")
+
+
+def test_what_is_on_its_way_or_was_taken_is_not_told_again(store: Store, clock: Clock):
+    """Whoever has a message, or may have it, does not get it a second time."""
+    told = delivery("C1", kind="unscorable")
+    ecg_id = unscorable(store, told)
+    assert tell_again(store, ecg_id, told)[-1] == "unscorable told before"
+    first = claim(store, clock)
+    assert store.outbox.mark_sent(first.id, "c")
+    assert tell_again(store, ecg_id, told)[-1] == "unscorable told before"
+    assert store.outbox.acknowledge(first.id, "c", "")
+    assert tell_again(store, ecg_id, told)[-1] == "unscorable told before"
+    assert nothing(store, clock)
+
+
 def test_unscorable_stays_unscorable(store: Store, clock: Clock):
     """A told unscorable ECG is acknowledged, but it never turns into a reported score."""
     ecg_id = take(store).ecg_id
