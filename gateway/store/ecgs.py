@@ -16,7 +16,7 @@ from gateway.ecg import Arrival, Encounter, MediaType, Order, Receipt, Score, So
 from gateway.store.deliveries import dismiss_dead_letters
 from gateway.store.engine import Database
 from gateway.store.events import add_event
-from gateway.store.outbox import insert_deliveries
+from gateway.store.outbox import insert_deliveries, settle
 from gateway.store.rows import EcgRow, EventRow, NewDelivery, Outcome, patient_of
 from gateway.store.tables import ecgs, events
 
@@ -237,7 +237,8 @@ class Ecgs:
     def dismiss(self, ecg_id: str, who: str) -> bool:
         """Note that a person has dealt with a held ECG, with its dead letters, or with both.
 
-        The reason stays; nobody is told.
+        The reason stays; nobody is told. A `scored` ECG of which nothing is held or open any more
+        is then `reported`, or `dismissed` too where no destination took it.
 
         Args:
             ecg_id: which one.
@@ -254,6 +255,7 @@ class Ecgs:
             if not tx.execute(sa.update(ecgs).where(held).values(values)).rowcount + letters:
                 return False
             add_event(tx, ecg_id, now, State.DISMISSED.value, f"by {who}, dead letters: {letters}")
+            settle(tx, ecg_id, now)
         return True
 
     def compare_again(self, patient_ids: Collection[str]) -> int:

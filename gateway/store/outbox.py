@@ -154,7 +154,7 @@ class Outbox:
             return self._change(tx, delivery_id, owner, values, "sent", "") is not None
 
     def acknowledge(self, delivery_id: int, owner: str, ack_digest: str) -> bool:
-        """Note that the peer has it; the last one of a `scored` ECG makes it `reported`."""
+        """Note that the peer has it; the last open one of a `scored` ECG makes it `reported`."""
         now = self._db.now()
         with self._db.write() as tx:
             values = {
@@ -167,7 +167,7 @@ class Outbox:
             ecg_id = self._change(tx, delivery_id, owner, values, "acknowledged", "")
             if ecg_id is None:
                 return False
-            self._report(tx, ecg_id)
+            settle(tx, ecg_id, now)
         return True
 
     def retry(self, delivery_id: int, owner: str, at: datetime, error: str) -> bool:
@@ -266,21 +266,25 @@ class Outbox:
         add_event(tx, row.ecg_id, self._db.now(), what, detail)
         return str(row.ecg_id)
 
-    def _report(self, tx: Connection, ecg_id: str) -> None:
-        scored = sa.and_(ecgs.c.id == ecg_id, ecgs.c.state == State.SCORED.value)
-        # The lock makes two couriers that acknowledge at once see one another.
-        if tx.execute(sa.select(ecgs.c.id).where(scored).with_for_update()).first() is None:
-            return
-        other = sa.select(deliveries.c.id).where(
-            deliveries.c.ecg_id == ecg_id,
-            deliveries.c.state != DeliveryState.ACKNOWLEDGED.value,
-            ~_told_late(),
-        )
-        if tx.execute(other.limit(1)).first() is None:
-            now = self._db.now()
-            change = sa.update(ecgs).where(scored)
-            tx.execute(change.values(state=State.REPORTED.value, state_at=now))
-            add_event(tx, ecg_id, now, State.REPORTED.value, "")
+
+def settle(tx: Connection, ecg_id: str, now: datetime) -> None:
+    """End a `scored` ECG nothing of which is open or held any more.
+
+    It is `reported` once somebody has it, `dismissed` where a person dealt with all of it.
+    """
+    scored = sa.and_(ecgs.c.id == ecg_id, ecgs.c.state == State.SCORED.value)
+    # The lock makes two couriers that acknowledge at once see one another.
+    if tx.execute(sa.select(ecgs.c.id).where(scored).with_for_update()).first() is None:
+        return
+    query = sa.select(deliveries.c.state).where(deliveries.c.ecg_id == ecg_id, ~_told_late())
+    states = set(tx.execute(query.distinct()).scalars())
+    if not states <= {DeliveryState.ACKNOWLEDGED.value, DeliveryState.DISMISSED.value}:
+        return
+    told = DeliveryState.ACKNOWLEDGED.value in states
+    state = State.REPORTED if told else State.DISMISSED
+    tx.execute(sa.update(ecgs).where(scored).values(state=state.value, state_at=now))
+    if told:  # of the dismissal its timeline says already who did it
+        add_event(tx, ecg_id, now, state.value, "")
 
 
 def held_by_nobody(now: datetime) -> sa.ColumnElement[bool]:

@@ -100,7 +100,7 @@ def test_dismissed_is_off_the_list_and_can_be_taken_back(store: Store, command):
         State.DISMISSED,
         "conflict",
     )
-    assert store.ecgs.get(refused).state is State.SCORED
+    assert store.ecgs.get(refused).state is State.DISMISSED
     assert store.deliveries.of_ecg(refused)[0].state is DeliveryState.DISMISSED
     assert store.deliveries.dead_letters(10) == []
     assert store.ecgs.events(conflict)[-1].what == "dismissed"

@@ -91,6 +91,54 @@ def test_a_dead_letter_keeps_an_ecg_from_reported_until_it_is_resent(store: Stor
     assert store.ecgs.get(ecg_id).state is State.REPORTED
 
 
+@pytest.mark.parametrize("first", ["dismissed", "acknowledged"])
+def test_a_dismissed_letter_does_not_keep_an_ecg_from_reported(
+    store: Store, clock: Clock, first: str
+):
+    """One destination has it and a person has dealt with the other, in either order."""
+    ecg_id = scored(store, "dicom:1", delivery("C1"), delivery("C2", "lab"))
+    lab = claim(store, clock, destination="lab")
+    assert store.outbox.reject(lab.id, "c", "a" * 64, "AE")
+    ehr = claim(store, clock)
+    steps = {
+        "dismissed": lambda: store.ecgs.dismiss(ecg_id, "anna"),
+        "acknowledged": lambda: store.outbox.acknowledge(ehr.id, "c", ""),
+    }
+    assert steps.pop(first)()
+    assert store.ecgs.get(ecg_id).state is State.SCORED
+    (last,) = steps.values()
+    assert last()
+    assert store.ecgs.get(ecg_id).state is State.REPORTED
+
+
+def test_an_ecg_whose_every_letter_is_dismissed_is_dismissed(store: Store, clock: Clock):
+    """Nobody has it, so it is not reported; a rescore can still bring it back and tell of it."""
+    ecg_id = scored(store, "dicom:1", delivery("C1"))
+    first = claim(store, clock)
+    assert store.outbox.dead(first.id, "c", "gave up")
+    assert store.ecgs.dismiss(ecg_id, "anna")
+    row = store.ecgs.get(ecg_id)
+    assert (row.state, row.score) == (State.DISMISSED, SCORE)
+    assert [event.what for event in store.ecgs.events(ecg_id)].count("dismissed") == 1
+    assert not store.ecgs.dismiss(ecg_id, "anna")
+    assert store.ecgs.rescore(ecg_id, "anna")
+    store.ecgs.claim(ecg_id, "w", 60)
+    store.ecgs.finish(ecg_id, "w", Outcome(State.SCORED, score=SCORE), [delivery("C1")])
+    assert store.outbox.acknowledge(claim(store, clock).id, "c", "")
+    assert store.ecgs.get(ecg_id).state is State.REPORTED
+
+
+def test_a_late_result_that_is_dismissed_ends_its_ecg(store: Store, clock: Clock):
+    """The expired alert before it has been followed up, so that nothing of the ECG is held."""
+    ecg_id = scored(store, "dicom:1", delivery("C1", alert=True), delivery("C2", "lab"))
+    assert store.outbox.acknowledge(claim(store, clock, destination="lab").id, "c", "")
+    assert store.outbox.expire(claim(store, clock).id, "c", delivery("C3"))
+    clock.forward(1)
+    assert store.outbox.reject(claim(store, clock).id, "c", "a" * 64, "AE")
+    assert store.ecgs.dismiss(ecg_id, "anna")
+    assert store.ecgs.get(ecg_id).state is State.REPORTED
+
+
 def test_what_waits_for_a_removed_destination_is_given_up_and_can_be_resent(
     store: Store, clock: Clock
 ):
