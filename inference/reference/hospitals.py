@@ -29,15 +29,24 @@ INFARCTION_OR_STT = frozenset(
 )
 """What counts as PTB-XL's superclasses MI or STTC. A Q wave alone (AQW) does not there either."""
 _CHAPMAN_HZ = 500.0
+_SITES = {
+    "A": "CPSC 2018",
+    "Q": "CPSC extra",
+    "E": "Georgia",
+    "M": "Chapman-Shaoxing",
+    "s": "PTB",
+}
+"""First letter of a record's name to the collection that names its records so."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Labelled:
-    """One recording with its outcome."""
+    """One recording with its outcome, and the collection that it is of."""
 
     key: str
     label: int
     waveform: Waveform
+    site: str = ""
 
 
 def read(folder: Path) -> list[Labelled]:
@@ -58,7 +67,8 @@ def read(folder: Path) -> list[Labelled]:
         waveform = _chapman(path) if path.suffix == ".mat" else _wfdb(path)
         key = "/".join(path.parts[-2:])
         found.setdefault(
-            waveform.samples_mv.tobytes(), Labelled(key, label_of(row["labels"]), waveform)
+            waveform.samples_mv.tobytes(),
+            Labelled(key, label_of(row["labels"]), waveform, _SITES.get(path.name[0], "")),
         )
     return list(found.values())
 

@@ -91,6 +91,11 @@ def facts(
             "training": len(parts.training),
             "validation": len(parts.validation),
             "test": len(parts.test),
+            "positive": {
+                "training": sum(s.label for s in parts.training),
+                "validation": sum(s.label for s in parts.validation),
+                "test": sum(s.label for s in parts.test),
+            },
             "split": "PTB-XL folds, and 5 label-stratified folds of `raw` (seed 2025) by record",
         },
         "training": {
@@ -142,7 +147,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("run", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--version", default="0.1.0")
+    parser.add_argument("--version", required=True, help="of the bundle, such as 0.3.0")
     parser.add_argument("--no-int8", action="store_true")
     parser.add_argument("--measure", action="store_true", help="also score validation and test")
     given = parser.parse_args()

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("torch")
 pytest.importorskip("torchvision")
@@ -9,9 +10,14 @@ pytest.importorskip("torchvision")
 from inference import augment
 from inference.augment import AugmentConfig
 from inference.beats import measure, r_peaks
+from inference.bundle import open_bundle
+from inference.cohort import Case
 from inference.forms import LEADS, Waveform
-from inference.reference import crossfold, hospitals, injury, ptbxl, recipe
+from inference.installed import SHIPPED
+from inference.outcomes import Outcomes
+from inference.reference import crossfold, hospitals, injury, ptbxl, recipe, validate
 from inference.reference.sources import PtbxlSource
+from inference.render import Style, page
 from inference.simulate import simulate
 from inference.sources import columns
 from inference.tracings import cut
@@ -225,3 +231,79 @@ def test_each_recording_of_the_other_hospitals_is_read_once(shared):
     assert (len(found), sum(each.label for each in found)) == (66, 30)
     assert all(each.waveform.samples_mv.shape[0] == 12 for each in found)
     assert all(np.nanmax(np.abs(each.waveform.samples_mv)) < 20 for each in found)
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return open_bundle(SHIPPED / "reference")
+
+
+@pytest.fixture
+def drawn_pages(tmp_path):
+    """A class of pages to its outcomes: two scored, one of them a mistake, and one refused."""
+    made = {}
+    for kind, logits in (("mi", (3.0, -4.0)), ("normal", (-3.0, 2.0))):
+        label = int(kind in validate.OUTCOME)
+        paths = [tmp_path / f"{kind}{number}.png" for number in range(3)]
+        for path in paths[:2]:
+            Image.fromarray(page(simulate("normal", 1), Style(px_per_mm=5))).save(path)
+        cases = [Case(path, label, path.stem, sex="F", row=n) for n, path in enumerate(paths)]
+        made[kind] = Outcomes(
+            labels=np.array([label, label]),
+            scores=1 / (1 + np.exp(-np.array(logits))),
+            logits=np.array(logits),
+            groups=np.array([case.patient for case in cases[:2]]),
+            strata={"sex": np.array(["F", "F"])},
+            keys=[f"{kind} {case.key}" for case in cases[:2]],
+            refused={"overlapping": 1},
+            refused_positive=label,
+            left_out={cases[2]: "overlapping"},
+            cases=cases[:2],
+        )
+    return made
+
+
+def test_a_comparison_keeps_strata_refusals_and_its_worst_mistakes(drawn_pages, shipped):
+    """Of mi against normal: one miss and one false alarm as pictures, two pages left out."""
+    both = validate.compare(drawn_pages, "external-acute", shipped)
+    assert both.labels.tolist() == [1, 1, 0, 0]
+    assert both.strata["sex"].tolist() == ["F"] * 4
+    assert (both.refused, both.refused_positive) == ({"overlapping": 2}, 1)
+    assert [case.label for case in both.left_out] == [1, 0]
+    assert list(both.pictures) == ["mi row 1", "normal row 1"]
+
+
+def test_recordings_keep_their_collection_and_the_pictures_of_mistakes(shipped):
+    """Three simulated ECGs with labels against the score: each mistake is drawn."""
+    ecgs = [(1, "normal"), (0, "stemi-anterior"), (1, "stemi-anterior")]
+    items = [
+        hospitals.Labelled(f"{kind} {label}", label, simulate(kind, 3), "Georgia")
+        for label, kind in ecgs
+    ]
+    seen = validate.scored(items, shipped)
+    assert seen.strata["site"].tolist() == ["Georgia"] * 3
+    assert set(seen.pictures) == {"normal 1", "stemi-anterior 0"}
+
+
+def test_the_card_keeps_what_the_threshold_means_where_the_outcome_is_rare():
+    """PPV, NPV and alerts a day with their prevalence, and the drop; undefined bounds are left."""
+    figure = [0.9, 0.8, None]
+    results = {
+        "cohort": {"ecgs": 4, "positive": 2},
+        "baselines": {"all_positive_f1": 2 / 3},
+        "metrics": dict.fromkeys(("auroc", "auprc", "f1", "f1_at_half"), figure)
+        | dict.fromkeys(("sensitivity", "specificity"), figure),
+        "at_real_prevalence": {
+            "prevalence": 0.002,
+            "ecgs_per_day": 150.0,
+            "intervals": dict.fromkeys(("ppv", "npv", "alerts_per_day"), (0.01234567, 0, 1)),
+        },
+        "drop": {
+            name: {"difference": [0.1, 0.0, 0.2]}
+            for name in ("auroc", "f1", "sensitivity", "specificity")
+        },
+    }
+    told = validate._headline(results)
+    assert told["auroc"] == [0.9, 0.8]
+    assert told["at_real_prevalence"]["ppv"] == [0.01235, 0, 1]
+    assert told["drop"]["f1"] == [0.1, 0.0, 0.2]
