@@ -95,7 +95,7 @@ def _finder(source: str, text: str, origins: Mapping[Location, str]) -> Any:
 
 def _absolute(own: dict[str, Any], base: Path) -> dict[str, Any]:
     """Resolve the paths of a file against the folder of that file."""
-    for key in [key for key in own if key in ("data_dir", "bundles_dir")]:
+    for key in [key for key in own if key in ("data_dir", "bundles_dir", "bundles_key")]:
         if isinstance(own[key], str):
             own[key] = str(base / own[key])
     for section in [value for value in own.values() if isinstance(value, dict)]:

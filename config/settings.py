@@ -7,9 +7,14 @@ be given as `KEY_file`, the path of a file that holds it (container secrets).
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+
+from config.keys import TrustedKey, read_key
+
+Key = Annotated[TrustedKey, BeforeValidator(read_key), PlainSerializer(lambda key: str(key.path))]
+"""Written as the path of its file, which is read when the settings are."""
 
 
 class Section(BaseModel):
@@ -102,6 +107,7 @@ class Settings(Section):
 
     data_dir: Path = Path("data")
     bundles_dir: Path | None = None
+    bundles_key: Key | None = None
     database: Database = Database()
     broker: Broker = Broker()
     storage: Storage = Storage()
@@ -111,6 +117,11 @@ class Settings(Section):
     worker: Worker = Worker()
     deliver: Deliver = Deliver()
     logging: Logging = Logging()
+
+    @property
+    def trusted(self) -> bytes | None:
+        """The raw Ed25519 key that must have signed a bundle; None: no signature is asked for."""
+        return self.bundles_key.raw if self.bundles_key else None
 
     @property
     def run_dir(self) -> Path:

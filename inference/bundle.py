@@ -135,7 +135,7 @@ def open_bundle(path: Path, *, trusted: bytes | None = None) -> Bundle:
     except OSError as error:
         raise BundleError(f"{path.name}: no readable {CARD}") from error
     if trusted is not None:
-        _check_signature(path, raw, trusted)
+        check_signature(path, raw, trusted)
     card = read_card(raw)
     _check_files(path, card)
     network, recipe = _fit(card)
@@ -270,15 +270,28 @@ def _hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _check_signature(path: Path, raw: bytes, trusted: bytes) -> None:
+def check_signature(path: Path, raw: bytes, trusted: bytes) -> None:
+    """Check that a card's bytes are as the trusted key signed them.
+
+    Args:
+        path: the bundle's directory, which holds the signature.
+        raw: the card.
+        trusted: a raw Ed25519 public key (32 bytes).
+
+    Raises:
+        BundleError: they are not; the message says what to do.
+    """
     try:
         signature = (path / SIGNATURE).read_bytes()
     except OSError as error:
-        raise BundleError(f"{path.name}: not signed, but a trusted key is set") from error
+        raise BundleError(
+            f"{path.name}: not signed, but a trusted key is set; sign it with `ecg-gateway bundle "
+            "sign` (of a shipped bundle a copy, by --out), or use one that is signed with this key"
+        ) from error
     try:
         ed25519.Ed25519PublicKey.from_public_bytes(trusted).verify(signature, raw)
-    except (
-        InvalidSignature,
-        ValueError,
-    ) as error:
-        raise BundleError(f"{path.name}: the signature is not by the trusted key") from error
+    except (InvalidSignature, ValueError) as error:
+        raise BundleError(
+            f"{path.name}: the signature is not by the trusted key, or {CARD} was changed after it "
+            "was signed; put the signed one back, or look at the card and sign it anew"
+        ) from error

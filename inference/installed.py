@@ -12,23 +12,40 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from inference.bundle import CARD, SIGNATURE, Bundle, check_name, files_of, open_bundle, read_card
+from inference.bundle import (
+    CARD,
+    SIGNATURE,
+    Bundle,
+    check_name,
+    check_signature,
+    files_of,
+    open_bundle,
+    read_card,
+)
 from inference.errors import BundleError
 from inference.preprocess import Recipe
 
 SHIPPED = Path(__file__).parent / "bundles"
 
 
-def find_bundle(name: str, site_dir: Path | None = None) -> Path:
+def find_bundle(name: str, site_dir: Path | None = None, trusted: bytes | None = None) -> Path:
     """Find a bundle by name: the site's directory first, then the shipped ones.
 
+    Args:
+        name: the bundle's folder.
+        site_dir: the site's directory.
+        trusted: a raw Ed25519 public key (32 bytes); then the card must be signed with it.
+
     Raises:
-        BundleError: there is none of that name; the message says where it was looked for.
+        BundleError: there is none of that name, and the message says where it was looked for; or
+            it is not signed as it must be.
     """
     if not name or name != Path(name).name or name.startswith("."):
         raise BundleError(f"not a bundle's name: {name!r}")
     for folder in (site_dir, SHIPPED):
         if folder is not None and (folder / name / CARD).is_file():
+            if trusted is not None:
+                check_signature(folder / name, (folder / name / CARD).read_bytes(), trusted)
             return folder / name
     own = f"{site_dir} (bundles_dir)" if site_dir else "no folder of your own (bundles_dir not set)"
     raise BundleError(
@@ -75,7 +92,8 @@ def recipe_of(digest: str, site_dir: Path | None = None) -> Recipe | None:
 def install(source: Path, bundles_dir: Path, *, trusted: bytes | None = None) -> Bundle:
     """Copy a verified bundle into a site's directory under its card's name and version.
 
-    Installing the same bundle again changes nothing.
+    Its signature goes along, checked or not. Installing the same bundle again changes nothing but
+    its signature: one that is checked, or the first one, takes its place.
 
     Raises:
         BundleError: it does not verify, or another bundle of that name is there already.
@@ -84,17 +102,19 @@ def install(source: Path, bundles_dir: Path, *, trusted: bytes | None = None) ->
     folder = check_name(bundle.name, bundle.version)
     target = bundles_dir / folder
     if target.exists():
-        there = open_bundle(target, trusted=trusted)
-        if there.digest != bundle.digest:
+        if open_bundle(target).digest != bundle.digest:
             raise BundleError(f"another bundle is installed as {folder}; give it a new version")
-        return there
+        if bundle.signed or not (target / SIGNATURE).is_file():
+            _copy_signature(source, target)
+        return open_bundle(target, trusted=trusted)
     bundles_dir.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=".installing-", dir=bundles_dir))
     try:
-        for name in (*files_of(source), CARD, *([SIGNATURE] if bundle.signed else [])):
+        for name in (*files_of(source), CARD):
             (partial / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source / name, partial / name)
             _sync(partial / name)
+        _copy_signature(source, partial)
         open_bundle(partial, trusted=trusted)
         partial.chmod(0o755)
         partial.rename(target)
@@ -102,6 +122,16 @@ def install(source: Path, bundles_dir: Path, *, trusted: bytes | None = None) ->
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return open_bundle(target, trusted=trusted)
+
+
+def _copy_signature(source: Path, target: Path) -> None:
+    """Bring a bundle's signature, if it has one, to its copy."""
+    if not (source / SIGNATURE).is_file():
+        return
+    partial = target / f"{SIGNATURE}.partial"
+    shutil.copyfile(source / SIGNATURE, partial)
+    _sync(partial)
+    partial.replace(target / SIGNATURE)
 
 
 def _sync(path: Path) -> None:

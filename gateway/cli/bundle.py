@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.cli.options import Config, Data, fail, plain, settings_of, show, store_of, table, who
+from gateway.cli.site import check_bundle
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -39,10 +40,11 @@ def list_(config: Config = None) -> None:
     from inference.errors import BundleError
     from inference.installed import list_bundles
 
+    settings = settings_of(config, None)
     rows = table("name", "version", "validation", "bundle", "")
-    for path in list_bundles(settings_of(config, None).bundles_dir):
+    for path in list_bundles(settings.bundles_dir):
         try:
-            found = open_bundle(path)
+            found = open_bundle(path, trusted=settings.trusted)
         except BundleError as error:
             rows.add_row(*plain(path.name, "", "", "", f"✗ {error}"))
         else:
@@ -57,18 +59,19 @@ def show_card(name: Name, config: Config = None) -> None:
 
 
 def verify(name: Name, config: Config = None, key: Key = None, run: bool = True) -> None:
-    """Check every hash, the signature if a key is given, and the golden scores.
+    """Check every hash, the signature if there is a key (--key, else `bundles_key`), golden scores.
 
     These are computed by the runtime that the settings choose and by every OpenVINO runtime whose
     parity holds: the int8 graph knows nothing of the card's network, fp32 is built by it.
     """
     from inference.bundle import open_bundle
 
-    found = open_bundle(_path(name, config), trusted=_read(key))
+    settings = settings_of(config, None)
+    found = open_bundle(_path(name, config), trusted=_trusted(key, settings))
     typer.echo(f"✓ {found.name} {found.version}, bundle {found.digest}")
     typer.echo(_signature(found))
     if run:
-        for line in _golden(found, settings_of(config, None).worker.runtime):
+        for line in _golden(found, settings.worker.runtime):
             typer.echo(line)
 
 
@@ -109,14 +112,10 @@ def build(
     out: Annotated[Path, typer.Option("--out", help="Where the bundle is copied to.")],
 ) -> None:
     """Copy the verified bundle of a training run out of its directory."""
-    import shutil
-
     from inference.bundle import open_bundle
 
     found = open_bundle(run / "bundle")
-    if out.exists():
-        fail(f"{out} exists already", 2)
-    shutil.copytree(found.path, out)
+    _copy(found, out)
     typer.echo(f"{out}: {found.name} {found.version}, bundle {open_bundle(out).digest}")
 
 
@@ -124,12 +123,24 @@ def sign(
     name: Name,
     key: Annotated[Path, typer.Option("--key", help="Ed25519 private key (PEM, or 32 raw bytes).")],
     config: Config = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Sign a copy, written here.", show_default=False)
+    ] = None,
 ) -> None:
-    """Sign a bundle's card."""
-    from inference.bundle import sign as sign_it
+    """Sign the card of a verified bundle: you vouch for its threshold, calibration and validation.
 
-    path = _path(name, config)
-    sign_it(path, _raw(key, _private))
+    A shipped bundle is signed as a copy only, which is then installed like any other.
+    """
+    from inference.bundle import sign as sign_it
+    from inference.installed import SHIPPED
+
+    found, raw = _open(name, config), _private_key(key)
+    if out is None and found.path.resolve().is_relative_to(SHIPPED.resolve()):
+        fail("a shipped bundle is signed as a copy; say where with --out", 2)
+    if out is not None:
+        _copy(found, out)
+    path = out or found.path
+    sign_it(path, raw)
     typer.echo(f"signed; check it with: bundle verify {path} --key PUBLIC")
 
 
@@ -138,10 +149,14 @@ def install(
     config: Config = None,
     key: Key = None,
 ) -> None:
-    """Copy a verified bundle into the site's bundles directory; it is not used until activated."""
+    """Copy a verified bundle into the site's bundles directory; it is not used until activated.
+
+    With --key, else with `bundles_key`, it must be signed. Its signature goes along in any case.
+    """
     from inference.installed import install as install_it
 
-    found = install_it(source, _bundles_dir(settings_of(config, None)), trusted=_read(key))
+    settings = settings_of(config, None)
+    found = install_it(source, _bundles_dir(settings), trusted=_trusted(key, settings))
     typer.echo(f"installed as {found.path.name}; use it with: bundle activate {found.path.name}")
 
 
@@ -172,6 +187,7 @@ def rollback(config: Config = None, data: Data = None) -> None:
         for kept in older:
             name = _active(store.site.get(kept.version).document)
             if kept.version < now.version and name != active:
+                check_bundle(settings, name)
                 _put(store, name, f"bundle rolled back from {active} to {name}")
                 return
         fail(f"no bundle but {active} was ever in force")
@@ -225,41 +241,52 @@ def _bundles_dir(settings: Settings) -> Path:
     return settings.bundles_dir
 
 
-def _read(key: Path | None) -> bytes | None:
-    """Read a trusted public key."""
-    return None if key is None else _raw(key, _public)
+def _copy(found: Bundle, out: Path) -> None:
+    import shutil
+
+    if out.exists():
+        fail(f"{out} exists already", 2)
+    shutil.copytree(found.path, out)
 
 
-def _private(pem: bytes) -> bytes:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+def _trusted(key: Path | None, settings: Settings) -> bytes | None:
+    """Read the public key of the option; without it give that of the settings.
 
-    held = load_pem_private_key(pem, None)
-    return held.private_bytes_raw() if isinstance(held, Ed25519PrivateKey) else b""
+    Raises:
+        typer.Exit: the option's file holds no such key.
+    """
+    from config.keys import public_key
+
+    if key is None:
+        return settings.trusted
+    try:
+        return public_key(key)
+    except ValueError as error:
+        fail(f"--key {key}: {error}", 2)
 
 
-def _public(pem: bytes) -> bytes:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-    from cryptography.hazmat.primitives.serialization import load_pem_public_key
-
-    held = load_pem_public_key(pem)
-    return held.public_bytes_raw() if isinstance(held, Ed25519PublicKey) else b""
-
-
-def _raw(key: Path, of_pem: Callable[[bytes], bytes]) -> bytes:
-    """Give an Ed25519 key's 32 bytes (RFC 8032) of a file that holds them, or a PEM of them.
+def _private_key(key: Path) -> bytes:
+    """Give the 32 bytes (RFC 8032) of a file that holds them, or a PEM of them.
 
     Raises:
         typer.Exit: it holds no such key.
     """
     try:
         held = key.read_bytes()
-        raw = of_pem(held) if held.startswith(b"-----") else held
+        raw = _of_pem(held) if held.startswith(b"-----") else held
     except (OSError, ValueError, TypeError) as error:
         fail(f"--key {key}: {getattr(error, 'strerror', None) or 'not a key without password'}", 2)
     if len(raw) != 32:
-        fail(f"--key {key}: an Ed25519 key of 32 bytes, or a PEM of one, is needed", 2)
+        fail(f"--key {key}: an Ed25519 private key of 32 bytes, or a PEM of one, is needed", 2)
     return raw
+
+
+def _of_pem(pem: bytes) -> bytes:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    held = load_pem_private_key(pem, None)
+    return held.private_bytes_raw() if isinstance(held, Ed25519PrivateKey) else b""
 
 
 def _short(value: object) -> str:

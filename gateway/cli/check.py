@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gateway.cli.options import TOOLS, Config, Data, plain, settings_of, show, table
+
+if TYPE_CHECKING:
+    from config.settings import Settings
 
 
 def register(app: typer.Typer) -> None:
@@ -27,18 +30,30 @@ def check_config(
         bool, typer.Option("--show", help="Print the settings in force, secrets masked.")
     ] = False,
 ) -> None:
-    """Check settings and site file without starting anything; exit status 2 when one is wrong."""
+    """Check settings and site file without starting anything; exit status 2 when one is wrong.
+
+    With `bundles_key`, the bundle that the site file names must be signed with it; what the file
+    beside the settings names counts no more once the gateway was started: see `doctor` then.
+    """
     from config.documents import first_site, parse_site, toml_of
+    from gateway.cli.site import check_bundle
 
     settings = settings_of(config, data)
     if site is not None:
         text, source = site.read_text("utf-8"), str(site)
     else:
         text, source = first_site(config)
-    parse_site(text, source)
+    bundle = parse_site(text, source).model.bundle
+    if settings.bundles_key and (site is not None or not _started(settings)):
+        check_bundle(settings, bundle)
     if show_values:
         typer.echo(toml_of(settings.model_dump(mode="json")), nl=False)
     typer.echo(f"ok: settings {config or '(shipped defaults)'}, site {source}")
+
+
+def _started(settings: Settings) -> bool:
+    """Tell whether a database may hold the site configuration already."""
+    return bool(settings.database.url) or (settings.data_dir / "gateway.sqlite3").exists()
 
 
 def doctor(config: Config = None, data: Data = None) -> None:

@@ -205,4 +205,5 @@ def model(settings: Settings, bundle: str) -> Finding:
     except Exception as error:
         text = f"{type(error).__name__}: {error}"
         return Finding("model", False, text, "install the bundle again, or name another one")
-    return Finding("model", True, f"bundle {bundle}: golden inputs score as they should")
+    signed = "signed with bundles_key" if settings.bundles_key else "no signature asked for"
+    return Finding("model", True, f"bundle {bundle}: {signed}, golden inputs score as they should")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gateway.cli.model_options import Named, scorer_of
 from gateway.cli.options import (
     MODEL,
     TOOLS,
@@ -44,7 +45,7 @@ def score(
         list[Path], typer.Argument(help="DICOM, PDF, images, XML, SCP-ECG, WFDB (.hea).")
     ],
     config: Config = None,
-    bundle: Annotated[str, typer.Option("--bundle", help="A bundle's name.")] = "reference",
+    bundle: Named = "reference",
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
     save_images: Annotated[
         Path | None,
@@ -55,9 +56,7 @@ def score(
     ] = None,
 ) -> None:
     """Score local files; no gateway is needed. Exit status 1 when a file has no score."""
-    from gateway.roles.model import load_scorer
-
-    scorer = load_scorer(settings_of(config, None), bundle)
+    scorer = scorer_of(config, bundle)
     results = [_score_one(scorer, file, save_images) for file in files]
     if as_json:
         typer.echo(json.dumps(results, indent=2))

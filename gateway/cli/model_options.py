@@ -82,13 +82,19 @@ def needs_train_extra(module: str) -> Any:
 
 
 def scorer_of(config: Path | None, bundle: str) -> Scorer:
-    """Load a bundle by name, or by its directory."""
+    """Load a bundle by its name, signed as the settings ask, or by its directory, as it is.
+
+    Raises:
+        typer.Exit: the directory holds no bundle.
+    """
     from gateway.roles.model import load_scorer, threads_of
     from inference.score import Scorer
 
     settings = settings_of(config, None)
     if (Path(bundle) / "card.toml").is_file():
         return Scorer.load(Path(bundle), settings.worker.runtime, threads_of(settings))
+    if Path(bundle).name != bundle:
+        fail(f"--bundle {bundle}: there is no bundle (card.toml) in this directory", 2)
     return load_scorer(settings, bundle)
 
 

@@ -110,7 +110,8 @@ def _scorer(settings: Settings, score: Score) -> Scorer:
     path = path_of(score.bundle, settings.bundles_dir)
     if path is None:
         fail(f"bundle {score.model} {score.version}, SHA-256 {score.bundle}, is not installed here")
-    return Scorer.load(path, score.runtime.removesuffix("-cuda"), threads_of(settings))
+    runtime = score.runtime.removesuffix("-cuda")
+    return Scorer.load(path, runtime, threads_of(settings), settings.trusted)
 
 
 def _numbers(score: Score, again: Scored) -> list[tuple[str, str, str]]:

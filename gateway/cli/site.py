@@ -23,6 +23,7 @@ from gateway.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from config.settings import Settings
     from gateway.store import SiteVersion, Store
 
 Number = Annotated[
@@ -66,12 +67,12 @@ def import_(
     """Validate a document as a whole, show what changes, and put it in force.
 
     A running gateway applies it within about a second, without a restart. A document whose model
-    bundle is not installed is refused.
+    bundle is not installed, or not signed as the settings ask, is refused.
     """
     with _opened(config, data) as store:
         now = _version(store, None)
         document = _document(file, now.document)
-        _check_bundle(document, config, data)
+        check_bundle(settings_of(config, data), document["model"]["bundle"])
         if not _show_difference(now.document, document, f"version {now.version}", str(file)):
             typer.echo(f"nothing changes: version {now.version} stays in force")
         elif not dry_run:
@@ -121,7 +122,7 @@ def rollback(
     with _opened(config, data) as store:
         now, old = _version(store, None), _version(store, version)
         document = document_of(site_of(old.document, f"version {version}"))
-        _check_bundle(document, config, data)
+        check_bundle(settings_of(config, data), document["model"]["bundle"])
         if not _show_difference(
             now.document, document, f"version {now.version}", f"version {version}"
         ):
@@ -180,8 +181,8 @@ def _document(file: Path, kept: dict[str, Any]) -> dict[str, Any]:
     return document_of(parse_site(text, file.name, kept))
 
 
-def _check_bundle(document: dict[str, Any], config: Path | None, data: Path | None) -> None:
-    """See that the named bundle is installed where the gateway's settings say.
+def check_bundle(settings: Settings, name: str) -> None:
+    """See that the named bundle is installed and signed as the gateway's settings say.
 
     Raises:
         typer.Exit: it is not; no worker could score.
@@ -189,9 +190,8 @@ def _check_bundle(document: dict[str, Any], config: Path | None, data: Path | No
     from inference.errors import BundleError
     from inference.installed import find_bundle
 
-    name = document["model"]["bundle"]
     try:
-        find_bundle(name, settings_of(config, data).bundles_dir)
+        find_bundle(name, settings.bundles_dir, settings.trusted)
     except BundleError as error:
         fail(f"model.bundle = {name!r}: {error}", 2)
 

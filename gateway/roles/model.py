@@ -22,10 +22,11 @@ def load_scorer(settings: Settings, name: str) -> Scorer:
     """Load a bundle's scorer; its golden inputs are tried first.
 
     Raises:
-        BundleError, RuntimeMissing: there is no such bundle, or it cannot be trusted or used here.
+        BundleError, RuntimeMissing: there is no such bundle, it is not signed with the settings'
+            `bundles_key`, or it cannot be used here.
     """
     from inference.installed import find_bundle  # noqa: PLC0415 - loads a model runtime
     from inference.score import Scorer  # noqa: PLC0415 - likewise
 
-    path = find_bundle(name, settings.bundles_dir)
-    return Scorer.load(path, settings.worker.runtime, threads_of(settings))
+    path, runtime = find_bundle(name, settings.bundles_dir), settings.worker.runtime
+    return Scorer.load(path, runtime, threads_of(settings), settings.trusted)

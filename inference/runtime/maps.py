@@ -53,14 +53,21 @@ class Maps:
         return [of_gradcam(self.gradcam, len(BLOCKS)), *gates]
 
 
-def maps_of(digest: str, site_dir: Path | None = None) -> MapNetwork | None:
+def maps_of(
+    digest: str, site_dir: Path | None = None, trusted: bytes | None = None
+) -> MapNetwork | None:
     """Load the maps of the bundle of this digest; None when it is not installed here.
+
+    Args:
+        digest: SHA-256 hex of the card.
+        site_dir: the site's directory of bundles.
+        trusted: a raw Ed25519 public key (32 bytes); then the card must be signed with it.
 
     Raises:
         BundleError: it is, and cannot be trusted.
     """
     path = path_of(digest, site_dir)
-    return MapNetwork(open_bundle(path)) if path else None
+    return MapNetwork(open_bundle(path, trusted=trusted)) if path else None
 
 
 class MapNetwork:

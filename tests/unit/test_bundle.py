@@ -175,3 +175,26 @@ def test_an_unsigned_bundle_is_refused_where_a_key_is_trusted(bundle):
         open_bundle(bundle, trusted=other.public_key().public_bytes_raw())
     write_card(bundle, open_bundle(bundle).card | {"threshold": 0.1})
     assert not (bundle / SIGNATURE).exists()
+
+
+def test_a_signature_goes_along_whether_or_not_it_is_checked(bundle, tmp_path):
+    """It is brought later where it is missing; an unchecked one takes no other's place."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    key, other = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    trusted, site = key.public_key().public_bytes_raw(), tmp_path / "site"
+    install(bundle, site)
+    with pytest.raises(BundleError, match="not signed"):
+        find_bundle("tiny-1", site, trusted)
+    sign(bundle, key.private_bytes_raw())
+    assert not install(bundle, site).signed
+    assert open_bundle(find_bundle("tiny-1", site, trusted), trusted=trusted).signed
+    sign(bundle, other.private_bytes_raw())
+    install(bundle, site)
+    assert find_bundle("tiny-1", site, trusted)
+    installed = install(bundle, site, trusted=other.public_key().public_bytes_raw())
+    assert installed.signed
+    with pytest.raises(BundleError, match="not by the trusted key"):
+        find_bundle("tiny-1", site, trusted)
+    install(bundle, tmp_path / "other")
+    assert (tmp_path / "other" / "tiny-1" / SIGNATURE).is_file()

@@ -7,24 +7,18 @@ from contextlib import closing
 
 import openvino as ov
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ed25519
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-)
 
 pytest.importorskip("torch")
 pytest.importorskip("torchvision")
 
 from support.bundles import tiny_bundle
 from support.cli import invoke
+from support.keys import make_keys
 
 from config.documents import document_of
 from config.site import Site
 from gateway.store import open_store
-from inference.bundle import INT8, open_bundle, write_card
+from inference.bundle import INT8, WEIGHTS, open_bundle, write_card
 from inference.errors import BundleError
 from inference.runtime import graph, usable
 
@@ -42,6 +36,12 @@ def site(tmp_path):
         '[worker]\nruntime = "openvino-fp32"\nthreads = 1\n'
     )
     return config, data
+
+
+def flip(path):
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    path.write_bytes(raw)
 
 
 def active(data):
@@ -136,13 +136,8 @@ def test_show_prints_the_card(site):
 
 def test_a_bundle_is_signed_and_checked_with_openssl_keys(site, tmp_path):
     """PEM keys, as `openssl genpkey -algorithm ed25519` writes them; a wrong one is refused."""
-    private, other = (ed25519.Ed25519PrivateKey.generate() for _ in range(2))
-    (tmp_path / "site.pem").write_bytes(
-        private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    )
-    for name, key in (("site.pub", private), ("other.pub", other)):
-        public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-        (tmp_path / name).write_bytes(public)
+    make_keys(tmp_path)
+    make_keys(tmp_path, "other")
     signed = tmp_path / "signed"
     shutil.copytree(tiny_bundle(), signed)
     invoke("bundle", "sign", signed, "--key", tmp_path / "site.pem")
@@ -151,5 +146,9 @@ def test_a_bundle_is_signed_and_checked_with_openssl_keys(site, tmp_path):
     assert "! the signature was not checked" in invoke(*check[:-1])
     with pytest.raises(BundleError, match="not by the trusted key"):
         invoke(*check, tmp_path / "other.pub")
-    assert "Ed25519 key" in invoke(*check, site[0], status=2)
+    for wrong in (site[0], tmp_path / "site.pem"):
+        assert "it holds no Ed25519 public key" in invoke(*check, wrong, status=2)
     assert "No such file" in invoke(*check, tmp_path / "none.pub", status=2)
+    flip(signed / WEIGHTS)
+    with pytest.raises(BundleError, match="damaged"):
+        invoke("bundle", "sign", signed, "--key", tmp_path / "site.pem")

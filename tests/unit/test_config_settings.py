@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from support.keys import make_keys
 
 from config.errors import ConfigError
 from config.loader import default_text, load_settings
@@ -110,6 +111,37 @@ def test_a_missing_secret_file_is_told(tmp_path: Path):
     """The message names the key and the path."""
     path = write(tmp_path, '[broker]\nurl_file = "nowhere"\n')
     with pytest.raises(ConfigError, match=r"line 2: broker.url_file = .*nowhere: .*No such file"):
+        load_settings(path, environ={})
+
+
+def test_the_key_of_bundles_is_read_with_the_settings(tmp_path: Path):
+    """PEM or raw bytes, beside the file; none is asked for where none is named."""
+    _, public = make_keys(tmp_path)
+    path = write(tmp_path, 'bundles_key = "site.pub"\n')
+    settings = load_settings(path, environ={})
+    assert settings.bundles_key.path == public
+    public.write_bytes(settings.trusted)
+    assert load_settings(path, environ={}).trusted == settings.trusted
+    named = {"ECG_GATEWAY__BUNDLES_KEY": str(public)}
+    assert load_settings(environ=named).trusted == settings.trusted
+    assert load_settings(environ={}).trusted is None
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ('"nowhere.pub"', "No such file"),
+        ('""', "Is a directory"),
+        ('"site.pem"', "it holds no Ed25519 public key"),
+        ('"gateway.toml"', "it holds no Ed25519 public key"),
+        ("7", 'a path in "quotes"'),
+    ],
+)
+def test_a_key_of_bundles_that_cannot_be_read_ends_the_start(tmp_path: Path, given, why):
+    """It never passes in silence: unsigned bundles would be served."""
+    make_keys(tmp_path)
+    path = write(tmp_path, f"bundles_key = {given}\n")
+    with pytest.raises(ConfigError, match=f"line 1: bundles_key = .*: allowed is .*{why}"):
         load_settings(path, environ={})
 
 
