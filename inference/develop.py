@@ -35,6 +35,9 @@ from inference.thresholds import ThresholdRule
 from inference.train import Plan, Report, Run, check_start
 from inference.train_config import TrainConfig
 
+RUNTIME = "openvino-fp32"
+"""What validates internally."""
+
 
 @dataclass(frozen=True, slots=True)
 class DevelopConfig:
@@ -96,14 +99,19 @@ def develop(
     train_on(parts, out, train, report)
     if processes.rank():
         return {}
-    tell("building the bundle", 0, 1)
-    bundle = make_bundle(parts, out, train, config)
-    tell("building the bundle", 1, 1)
+    bundle = make_bundle(parts, out, train, config, tell)
+    return validated(bundle, parts, out, config, tell)[0]
+
+
+def validated(
+    bundle: Bundle, parts: Parts, out: Path, config: DevelopConfig, tell: Tell = silent
+) -> tuple[dict[str, Any], Outcomes]:
+    """Score the test part and write `out`/report; give the results and what they are of."""
     outcomes = score_sources(bundle, parts.sources["test"], tell)
     outcomes = with_refused(outcomes, parts.refused["test"])
-    results = summarise(outcomes, bundle, config.report()) | {"runtime": "openvino-fp32"}
+    results = summarise(outcomes, bundle, config.report()) | {"runtime": RUNTIME}
     write(results, with_pictures(outcomes, bundle.threshold), out / "report")
-    return results
+    return results, outcomes
 
 
 def train_on(
@@ -126,9 +134,15 @@ def train_on(
     run.train(report)
 
 
-def make_bundle(parts: Parts, out: Path, train: TrainConfig, config: DevelopConfig) -> Bundle:
+def make_bundle(
+    parts: Parts, out: Path, train: TrainConfig, config: DevelopConfig, tell: Tell = silent
+) -> Bundle:
     """Build `out`/bundle of the weights that `train_on` left there."""
-    return build_bundle(_material(parts, train, config, out), out / "bundle", int8=config.int8)
+    tell("building the bundle", 0, 1)
+    material = _material(parts, train, config, out)
+    bundle = build_bundle(material, out / "bundle", int8=config.int8)
+    tell("building the bundle", 1, 1)
+    return bundle
 
 
 _FREE = ("workers", "threads", "device", "bf16", "checkpoint_minutes", "training")
@@ -169,7 +183,7 @@ def inputs_of(
 def score_sources(bundle: Bundle, sources: Sequence[CohortSource], tell: Tell = silent) -> Outcomes:
     """Score sources with a bundle in fp32, refusing what the bundle's guard refuses."""
     kept, logits, records, refused = [], [], [], {}
-    scorer = Scorer(bundle, load(bundle, "openvino-fp32"))
+    scorer = Scorer(bundle, load(bundle, RUNTIME))
     inputs = inputs_of(sources, TrainConfig(recipe=bundle.recipe))
     for done, (source, pixels) in enumerate(zip(sources, inputs, strict=True), start=1):
         try:

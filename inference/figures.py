@@ -63,7 +63,7 @@ def summarise(outcomes: Outcomes, bundle: Bundle, config: EvaluateConfig) -> dic
         told = ", ".join(f"{n} {reason}" for reason, n in sorted(outcomes.refused.items()))
         raise CohortError(f"ECGs of both outcomes must be scored; not scored: {told or 'none'}")
     prevalence = float(labels.mean())
-    plain: dict[str, Any] = _plain(
+    found: dict[str, Any] = plain(
         {
             "title": config.title,
             "model": {
@@ -91,10 +91,7 @@ def summarise(outcomes: Outcomes, bundle: Bundle, config: EvaluateConfig) -> dic
             "metrics": intervals(outcomes, threshold, config),
             "baselines": {"all_positive_f1": metrics.all_positive_f1(prevalence)},
             "confusion": metrics.confusion(labels, scores, threshold),
-            "brier": metrics.brier(labels, scores),
-            "calibration": metrics.calibration(labels, scores),
-            "calibration_line": metrics.calibration_line(labels, _logit(scores)),
-            "observed_over_expected": prevalence / float(scores.mean()),
+            **of_probabilities(labels, scores),
             "at_real_prevalence": _at_real_prevalence(outcomes, threshold, config),
             "curves": curves(labels, scores),
             "subgroups": subgroups(outcomes, threshold, config),
@@ -102,7 +99,17 @@ def summarise(outcomes: Outcomes, bundle: Bundle, config: EvaluateConfig) -> dic
             "created": created(),
         }
     )
-    return plain
+    return found
+
+
+def of_probabilities(labels: Array, scores: Array) -> dict[str, Any]:
+    """Give the figures that take the scores for probabilities: calibration and Brier score."""
+    return {
+        "brier": metrics.brier(labels, scores),
+        "calibration": metrics.calibration(labels, scores),
+        "calibration_line": metrics.calibration_line(labels, log_odds(scores)),
+        "observed_over_expected": float(labels.mean()) / float(scores.mean()),
+    }
 
 
 def _left_out(outcomes: Outcomes) -> dict[str, list[int]]:
@@ -159,7 +166,7 @@ def _at_real_prevalence(
     }
 
 
-def _logit(scores: Array) -> Array:
+def log_odds(scores: Array) -> Array:
     """The scores' log odds: calibration is judged of what is shown, after the card's own map."""
     inside = np.clip(scores, 1e-9, 1 - 1e-9)
     odds: Array = np.log(inside / (1 - inside))
@@ -173,10 +180,15 @@ def intervals(
     special: dict[str, Metric] = {
         "auroc": metrics.auroc,
         "auprc": metrics.auprc,
-        "f1_at_half": lambda labels, scores: metrics.f1(labels, scores, 0.5),
+        "f1_at_half": f1_at_half,
     }
     wanted = {name: special.get(name) or _at(threshold, name) for name in HEADLINE}
     return bootstrapped(outcomes, wanted, config)
+
+
+def f1_at_half(labels: Array, scores: Array) -> float:
+    """Give the F1 of the scores as probabilities, at 0.5."""
+    return metrics.f1(labels, scores, 0.5)
 
 
 def _at(threshold: float, name: str) -> Metric:
@@ -201,11 +213,18 @@ def curves(labels: Array, scores: Array) -> dict[str, list[list[float]]]:
     """Give ROC, precision-recall and decision curves as lists of points."""
     fpr, tpr, _ = metrics.roc(labels, scores)
     precision, recall, _ = metrics.precision_recall(labels, scores)
-    levels = np.linspace(0.01, 0.99, 50)
-    everyone = np.ones_like(scores)
     return {
         "roc": [fpr.tolist(), tpr.tolist()],
         "pr": [recall.tolist(), precision.tolist()],
+        **decisions(labels, scores),
+    }
+
+
+def decisions(labels: Array, scores: Array) -> dict[str, list[list[float]]]:
+    """Give the decision curve of the scores as probabilities, and that of alerting at all."""
+    levels = np.linspace(0.01, 0.99, 50)
+    everyone = np.ones_like(scores)
+    return {
         "decision": [levels.tolist(), metrics.net_benefit(labels, scores, levels).tolist()],
         "decision_all": [levels.tolist(), metrics.net_benefit(labels, everyone, levels).tolist()],
     }
@@ -267,16 +286,16 @@ def _difference(one: Sequence[float | None], other: Sequence[float | None]) -> l
         math.nan if value is None else value for value in (*one, *other)
     )
     below, above = math.hypot(a - a_low, b_high - b), math.hypot(a_high - a, b - b_low)
-    plain: list[float | None] = _plain([a - b, a - b - below, a - b + above])
-    return plain
+    found: list[float | None] = plain([a - b, a - b - below, a - b + above])
+    return found
 
 
-def _plain(value: Any) -> Any:
-    """JSON has no NaN: undefined figures become null."""
+def plain(value: Any) -> Any:
+    """Give the values as JSON has them. It has no NaN: undefined figures become null."""
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     if isinstance(value, float | np.floating):
         return float(value) if math.isfinite(value) else None
     return value

@@ -57,15 +57,53 @@ def read_parts(table: Path, folds: int, test_fold: int, tell: Tell = silent) -> 
     Raises:
         CohortError: the table cannot be used, or its folds leak.
     """
+    cases = _checked(table)
+    return _split(table, cases, [assign(cases, folds, test_fold)], tell)[0]
+
+
+def read_folds(table: Path, folds: int, tell: Tell = silent) -> dict[int, Parts]:
+    """Read and decode a cohort once; give its parts by the fold that tests, for every fold.
+
+    Raises:
+        CohortError: the table cannot be used, its folds leak, or it names one split only.
+    """
+    cases = _checked(table)
+    if {case.fold for case in cases} <= set(USES):
+        raise CohortError(
+            f"{table.name}, column fold: {', '.join(USES)} are one split; all folds need a number "
+            "in every row, or no such column"
+        )
+    numbers = _numbers(cases, folds)
+    there = sorted(set(numbers))
+    uses = [_uses(numbers, test_fold) for test_fold in there]
+    return dict(zip(there, _split(table, cases, uses, tell), strict=True))
+
+
+def _checked(table: Path) -> list[Case]:
     cases = with_digests(read_cohort(table))
     check_duplicates(cases)
-    uses = assign(cases, folds, test_fold)
-    use_of = dict(zip(cases, uses, strict=True))
+    return cases
+
+
+def _split(
+    table: Path, cases: Sequence[Case], splits: Sequence[Sequence[str]], tell: Tell
+) -> list[Parts]:
+    """Decode a cohort once and part it by each of some splits, a use for every case."""
     usable, refused = load_sources(cases, tell)
+    digest = hashlib.sha256(table.read_bytes()).hexdigest()
+    return [_parts(dict(zip(cases, uses, strict=True)), usable, refused, digest) for uses in splits]
+
+
+def _parts(
+    use_of: Mapping[Case, str],
+    usable: Sequence[CohortSource],
+    refused: Mapping[Case, str],
+    digest: str,
+) -> Parts:
     parts = Parts(
         {use: [each for each in usable if use_of[each.case] == use] for use in USES},
         {use: {c: why for c, why in refused.items() if use_of[c] == use} for use in USES},
-        hashlib.sha256(table.read_bytes()).hexdigest(),
+        digest,
     )
     for use in USES:
         if len({source.label for source in parts.sources[use]}) != 2:
@@ -92,6 +130,12 @@ def assign(cases: Sequence[Case], folds: int, test_fold: int) -> list[str]:
     if set(given) <= set(USES):
         check_leakage(cases, given)
         return given
+    return _uses(_numbers(cases, folds), test_fold)
+
+
+def _numbers(cases: Sequence[Case], folds: int) -> list[int]:
+    """Give each case the number of its fold, from the `fold` column or dealt."""
+    given = [case.fold for case in cases]
     if not any(given):
         numbers = [int(fold) for fold in deal(cases, folds)]
     elif all(fold.isdigit() for fold in given):
@@ -99,6 +143,10 @@ def assign(cases: Sequence[Case], folds: int, test_fold: int) -> list[str]:
     else:
         raise CohortError("column fold: train, val and test, or a number in every row")
     check_leakage(cases, numbers)
+    return numbers
+
+
+def _uses(numbers: Sequence[int], test_fold: int) -> list[str]:
     there = sorted(set(numbers))
     if test_fold not in there or len(there) < 3:
         raise CohortError(f"folds are {there}: at least three, with {test_fold} to test")

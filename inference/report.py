@@ -49,6 +49,7 @@ def html(results: Mapping[str, Any], misses: Sequence[tuple[str, U8]] = ()) -> s
         _headline(results),
         _real(results["at_real_prevalence"], results["cohort"]["prevalence"]),
         f'<h2>Curves</h2><div class="charts">{_charts(results)}</div>',
+        _folds(results.get("folds")),
         _subgroups(results),
         _drop(results.get("drop")),
         _pictures(misses),
@@ -63,8 +64,7 @@ def _model(results: Mapping[str, Any]) -> str:
     by = f" by {validation['by']}" if validation.get("by") else ""
     runtime = f", computed by {results['runtime']}" if "runtime" in results else ""
     return (
-        f"<p>Model <b>{escape(model['name'])} {escape(model['version'])}</b>, bundle "
-        f"<code>{escape(model['bundle'][:16])}</code>, threshold {written(model['threshold'])}"
+        f"<p>Model <b>{escape(model['name'])} {escape(model['version'])}</b>, {_which(results)}"
         f"{escape(runtime)}; written {escape(results['created'])}.<br>"
         f"Outcome: <b>{escape(endpoint.get('name', ''))}</b> "
         f"({escape(endpoint.get('meaning', ''))}).</p>"
@@ -72,6 +72,15 @@ def _model(results: Mapping[str, Any]) -> str:
         f"{escape(endpoint.get('caution', ''))} {escape(validation.get('note', ''))}<br>"
         f"{escape(_meaning(model['calibration']))}</p>"
     )
+
+
+def _which(results: Mapping[str, Any]) -> str:
+    """Name the bundle and its threshold; over all folds there is one of each a fold."""
+    if "folds" in results:
+        return f"{len(results['folds']['each'])} networks, each judged at its own threshold"
+    model = results["model"]
+    bundle, threshold = escape(model["bundle"][:16]), written(model["threshold"])
+    return f"bundle <code>{bundle}</code>, threshold {threshold}"
 
 
 def _meaning(calibration: Mapping[str, Any]) -> str:
@@ -87,9 +96,41 @@ def _output(model: Mapping[str, Any]) -> str:
     """Say what the score is and how its threshold was chosen (TRIPOD+AI, item 15)."""
     rule = model["threshold_rule"]
     chosen = f"{rule['ecgs']} for {_RULES[rule['rule']].format(**rule)}" if rule else ""
+    level = model["threshold"]
+    threshold = "a threshold for each fold" if level is None else f"threshold {written(level)}"
     return (
-        f"a score from 0 to 1; threshold {written(model['threshold'])}, chosen on "
+        f"a score from 0 to 1; {threshold}, chosen on "
         f"{chosen or 'validation data only'}. {_meaning(model['calibration'])}"
+    )
+
+
+def _specification(results: Mapping[str, Any]) -> str:
+    if "folds" in results:
+        return "the bundles in the table of folds, with their cards"
+    return f"bundle {results['model']['bundle']}, with its card"
+
+
+def _folds(given: Mapping[str, Any] | None) -> str:
+    """Tell of each fold's network, where every fold was tested."""
+    if given is None:
+        return ""
+    rows = [
+        (
+            each["fold"],
+            each["bundle"][:16],
+            each["ecgs"],
+            each["positive"],
+            written(each["threshold"]),
+            interval(each["auroc"]),
+        )
+        for each in given["each"]
+    ]
+    head = ("fold", "bundle", "ECGs", "outcome", "threshold", "AUROC")
+    return (
+        "<h2>Folds</h2><p>Every ECG is scored once, by the network that did not see it. Mean AUROC "
+        f"of the folds: <b>{number(given['mean_auroc'])}</b>. The figures above pool the folds, "
+        "each score relative to its network's threshold; calibration, Brier score, decision curve "
+        "and F1 at 0.5 are of the probabilities.</p>" + table(head, rows)
     )
 
 
@@ -289,7 +330,7 @@ def _tripod(results: Mapping[str, Any]) -> str:
         ("15 Model output", _output(model)),
         ("16 Training versus evaluation", results["title"]),
         ("20a Participants", "the cohort table"),
-        ("22 Model specification", f"bundle {model['bundle']}, with its card"),
+        ("22 Model specification", _specification(results)),
         ("23a Model performance", "the results, curves and subgroups"),
         ("24 Model updating", "the card's [calibration] table, if it was recalibrated"),
         ("27a Usability", "ECGs that may not be judged are refused with a reason"),

@@ -28,8 +28,10 @@ from gateway.cli.model_options import (
     Sensitivity,
     TestFold,
     Workers,
+    explicit,
     needs_train_extra,
     resumable,
+    say,
     scorer_of,
     training_of,
 )
@@ -47,6 +49,7 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
+    ctx: typer.Context,
     cohort: Cohort,
     out: Out,
     epochs: Epochs = 60,
@@ -58,6 +61,13 @@ def train(
     size: Annotated[str, typer.Option(help="Input, HEIGHTxWIDTH in pixels.")] = "128x256",
     folds: Folds = 5,
     test_fold: TestFold = 0,
+    all_folds: Annotated[
+        bool,
+        typer.Option(
+            "--all-folds",
+            help="Test every fold in turn, in OUT/fold-0 and so on, and pool the results.",
+        ),
+    ] = False,
     name: Annotated[str, typer.Option(help="The bundle's name.")] = "site",
     version: Annotated[str, typer.Option(help="The bundle's version.")] = "1",
     endpoint: Annotated[str, typer.Option(help="What label 1 means.")] = "the cohort's label",
@@ -77,11 +87,13 @@ def train(
 
     Several CUDA cards: `torchrun --nproc-per-node 4 --no-python ecg-gateway train ...`.
     """
-    develop = needs_train_extra("inference.develop")
+    develop, every = (needs_train_extra(f"inference.{name}") for name in ("develop", "folds"))
     from inference.loss import LossConfig
     from inference.processes import joined, rank
 
     check_folder(out)
+    if all_folds and explicit(ctx, "test_fold"):
+        fail("--all-folds tests every fold: leave out --test-fold", 2)
     if pretrained and not Path(pretrained).is_file():
         fail(f"--pretrained {pretrained}: no such file", 2)
     with settings_told():
@@ -105,12 +117,19 @@ def train(
         )
     with joined(device), resumable():
         ticker = Ticker()
-        quiet = (lambda *_: None) if rank() else ticker
-        results = develop.develop(cohort, out, config, use, ticker.train, quiet)
+        told: dict[str, Any] = {} if rank() else {"report": ticker.train, "tell": ticker}
+        if all_folds:
+            begin = {} if rank() else {"begin": say}
+            results = every.develop_all(cohort, out, config, use, **told, **begin)
+        else:
+            results = develop.develop(cohort, out, config, use, **told)
     if not results:  # another process reports
         return
     _show_metrics(results)
-    typer.echo(f"bundle: {out / 'bundle'}\nreport: {out / 'report' / 'report.html'}")
+    if all_folds:
+        _show_folds(results["folds"])
+    typer.echo(f"bundle: {out / ('fold-*/bundle' if all_folds else 'bundle')}")
+    typer.echo(f"report: {out / 'report' / 'report.html'}")
 
 
 def evaluate(
@@ -257,6 +276,18 @@ def _show_metrics(results: dict[str, Any]) -> None:
     for names, what in ((("tp", "fp"), "never"), (("tn", "fn"), "always")):
         if not any(said[name] for name in names):
             typer.echo(f"! at its threshold the model would {what} alert on this cohort")
+
+
+def _show_folds(folds: Mapping[str, Any]) -> None:
+    from inference.markup import interval
+    from inference.thresholds import written
+
+    rows = table("fold", "ECGs", "with the outcome", "threshold", "AUROC")
+    for each in folds["each"]:
+        counts = (str(each[name]) for name in ("fold", "ecgs", "positive"))
+        rows.add_row(*counts, written(each["threshold"]), interval(each["auroc"]))
+    rows.add_row("mean", "", "", "", f"{folds['mean_auroc']:.3f}")
+    show(rows)
 
 
 def _reasons(refused: Mapping[str, int]) -> str:

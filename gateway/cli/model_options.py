@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,6 +64,17 @@ def resumable() -> Iterator[None]:
     except KeyboardInterrupt:
         typer.echo("stopped; the same command goes on from here", err=True)
         raise
+
+
+def say(text: str) -> None:
+    """Tell of slow work on stderr, a line that stays."""
+    sys.stderr.write(text + "\n")
+
+
+def explicit(ctx: typer.Context, name: str) -> bool:
+    """Tell whether an option stands on the command line."""
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def needs_train_extra(module: str) -> Any:

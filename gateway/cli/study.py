@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +21,7 @@ from gateway.cli.model_options import (
     Workers,
     needs_train_extra,
     resumable,
+    say,
     scorer_of,
     size_of,
     training_of,
@@ -94,7 +94,7 @@ def _explained(
             found[name] = explaining.explain(scorer, network, decode_file(file), occlude=occlude)
         except (Undecodable, Unscorable, OSError) as error:
             why = error.strerror if isinstance(error, OSError) else error
-            _say(f"{file}: not explained: {why}")
+            say(f"{file}: not explained: {why}")
         else:
             explaining.save(found[name], out / name)
         ticker("explaining", done, len(named))
@@ -165,7 +165,7 @@ def ablate(
     ticker = Ticker()
     with resumable():
         results = ablation.ablate(
-            cohort, out, config, tell=ticker, begin=_say, progress=ticker.train
+            cohort, out, config, tell=ticker, begin=say, progress=ticker.train
         )
     _show_ablation(results)
     typer.echo(f"report: {out / 'ablation.html'}")
@@ -184,7 +184,3 @@ def _show_ablation(results: list[dict[str, Any]]) -> None:
             interval(moved["auroc"]) if moved else "",
         )
     show(rows)
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(text + "\n")

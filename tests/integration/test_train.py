@@ -32,8 +32,9 @@ from inference.errors import BundleError, CohortError, RuntimeMissing  # noqa: E
 from inference.evaluate import evaluate  # noqa: E402
 from inference.examples import Examples  # noqa: E402
 from inference.figures import EvaluateConfig  # noqa: E402
+from inference.folds import develop_all  # noqa: E402
 from inference.loss import LossConfig  # noqa: E402
-from inference.parts import assign  # noqa: E402
+from inference.parts import assign, read_folds  # noqa: E402
 from inference.recalibrate import RecalibrateConfig, recalibrate  # noqa: E402
 from inference.render import page  # noqa: E402
 from inference.score import Scorer  # noqa: E402
@@ -297,6 +298,69 @@ def test_numbered_folds_of_the_table_are_used_as_they_are():
     assert [uses[9], uses[0], uses[1]] == ["test", "val", "train"]
     with pytest.raises(CohortError, match="with 0 to test"):
         assign(cases, 5, 0)
+
+
+def test_one_named_split_is_no_set_of_folds(tmp_path):
+    """Said before anything is decoded; so are a patient in two folds and too few folds."""
+    for number in range(6):
+        (tmp_path / f"{number}.png").write_bytes(bytes([number]))
+    table = tmp_path / "cohort.csv"
+
+    def refused(folds, said):
+        rows = [f"{n}.png,{n % 2},p{n // 2},{fold}" for n, fold in enumerate(folds)]
+        table.write_text("\n".join(["path,label,patient,fold", *rows]))
+        with pytest.raises(CohortError, match=said):
+            read_folds(table, 3)
+
+    refused(["train", "train", "val", "val", "test", "test"], "one split; all folds need a number")
+    refused(["train", "train", "1", "1", "2", "2"], "a number in every row")
+    refused([1, 1, 2, 2, 2, 3], "same patient but lie in folds 2 and 3")
+    refused([1, 1, 1, 1, 2, 2], "at least three")
+
+
+@pytest.mark.slow
+def test_every_fold_is_tested_by_the_network_that_did_not_see_it(tmp_path):
+    """Three runs, decoded once; the pooled report adds up; called again, nothing is trained."""
+    table, out = write_cohort(tmp_path, 12), tmp_path / "out"
+    read, told, begun = [], [], []
+    use = DevelopConfig(folds=3, int8=False, name="mini")
+    config = replace(SMALL, epochs=1)
+    run = {"report": told.append, "tell": lambda *said: read.append(said), "begin": begun.append}
+    results = develop_all(table, out, config, use, **run)
+    assert begun == ["1/3 fold 0", "2/3 fold 1", "3/3 fold 2"]
+    assert max(done for what, done, _ in read if what == "reading ECGs") == 24
+    assert sum(what == "reading ECGs" for what, *_ in read) == 24
+
+    homes = [out / f"fold-{number}" for number in range(3)]
+    tested = [{r["row"] for r in table_of(h / "split.csv") if r["use"] == "test"} for h in homes]
+    assert [len(rows) for rows in tested] == [8, 8, 8]
+    assert len(set.union(*tested)) == 24
+    assert [open_bundle(home / "bundle").name for home in homes] == [
+        f"mini-fold-{number}" for number in range(3)
+    ]
+    own = [json.loads((home / "report" / "results.json").read_text()) for home in homes]
+    for name in ("tp", "fp", "tn", "fn"):
+        assert results["confusion"][name] == sum(each["confusion"][name] for each in own)
+    assert results["cohort"]["ecgs"] == sum(each["cohort"]["ecgs"] for each in own)
+    folds = results["folds"]
+    assert [each["auroc"] for each in folds["each"]] == [each["metrics"]["auroc"] for each in own]
+    aurocs = [each["metrics"]["auroc"][0] for each in own]
+    assert folds["mean_auroc"] == pytest.approx(np.mean(aurocs))
+    brier = [each["brier"] * each["cohort"]["ecgs"] for each in own]
+    assert results["brier"] == pytest.approx(sum(brier) / results["cohort"]["ecgs"])
+    html = (out / "report" / "report.html").read_text()
+    assert "3 networks, each judged at its own threshold" in html
+    assert "Mean AUROC of the folds" in html
+    rows = table_of(out / "report" / "scores.csv")
+    assert len({row["key"] for row in rows}) == len(rows) == 24
+
+    trained = len(told)
+    assert not list(out.rglob(CHECKPOINT))
+    again = develop_all(table, out, config, use, **run)
+    assert len(told) == trained
+    assert again | {"created": ""} == results | {"created": ""}
+    with pytest.raises(CohortError, match=r"fold-0 holds a run with other settings \(seed\)"):
+        develop_all(table, out, replace(config, seed=2), use)
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ def test_ctrl_c_in_training_says_that_nothing_is_lost(tmp_path: Path, monkeypatc
     pytest.importorskip("torchvision")
     from inference import develop
 
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(develop, "develop", interrupted)
@@ -53,6 +53,7 @@ def test_what_train_is_told_wrongly_is_said_in_one_sentence(tmp_path: Path):
         (["--rule", "cost", "--miss", "-3"], "'--miss'"),
         (["--sensitivity", "5"], "'--sensitivity'"),
         (["--out", str(table)], "is a file"),
+        (["--all-folds", "--test-fold", "0"], "leave out --test-fold"),
     ):
         assert said in invoke(*line, *options, status=2)
     odd = ["--pretrained", str(table)]
