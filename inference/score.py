@@ -6,6 +6,7 @@ bytes ── decode ─┬─ Waveform ── cut ──────────
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,11 @@ import numpy as np
 from inference import electrodes, golden, guard
 from inference.bundle import Bundle, open_bundle
 from inference.decode import decode, decode_file
-from inference.errors import BundleError, Record
+from inference.errors import BundleError, Record, Unscorable
 from inference.forms import F32, U8, Picture, Tracings, Waveform
 from inference.prepare import Clock, Prepared, evidence, look, pictures
 from inference.preprocess import preprocess
-from inference.runtime import BOUNDS, Runtime, load, probability
+from inference.runtime import BOUNDS, F64, Runtime, load, probability
 
 NOT_MEASURED = "not measured"
 """The guard's record says so where an ECG was refused before, or the bundle cannot measure it."""
@@ -179,10 +180,22 @@ class Scorer:
             Unscorable: `out-of-domain`.
         """
         if self._embedding is None:
-            return float(self.runtime.logits(pixels[None, None])[0]), {}
+            return self._number(self.runtime.logits(pixels[None, None])), {}
         given, table = self.runtime.outputs(pixels[None, None]), self.bundle.card["guard"]
         record = guard.check_features(given.features, self._embedding, table)
-        return float(given.logits[0]), record
+        with guard.recorded(record):
+            return self._number(given.logits), record
+
+    def _number(self, logits: F64) -> float:
+        """Give the logit of one ECG; NaN would compare as negative with every threshold."""
+        logit = float(logits[0])
+        if not math.isfinite(logit):
+            raise Unscorable(
+                "out-of-domain",
+                f"the network gave no finite number ({logit}) on {self.runtime.name}: its "
+                "arithmetic overflowed on this input, and no score is neither positive nor negative",
+            )
+        return logit
 
     def _scored(
         self,

@@ -18,6 +18,7 @@ from inference.errors import BundleError, Undecodable, Unscorable
 from inference.forms import Picture, Tracings, Waveform
 from inference.prepare import pictures_of_refused
 from inference.render import Style, page
+from inference.runtime import Outputs
 from inference.score import Scorer, self_test
 from inference.simulate import simulate
 from inference.thresholds import written
@@ -100,6 +101,32 @@ def test_a_bundle_without_an_embedding_says_so(scored, tmp_path):
     assert found.logit == scored.logit
     assert found.guard["embedding"] == "not measured"
     assert "embedding_bound" not in found.guard
+
+
+class Says:
+    """A runtime whose network overflowed somewhere between the features and the logit."""
+
+    name = "openvino-fp32"
+
+    def __init__(self, logit):
+        self.logit = logit
+
+    def logits(self, batch):
+        return np.full(len(batch), self.logit)
+
+    def outputs(self, batch):
+        return Outputs(self.logits(batch), np.zeros((len(batch), 2048), np.float32))
+
+
+@pytest.mark.parametrize("logit", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("embedded", [True, False])
+def test_an_output_that_is_no_number_is_no_negative(scorer, tmp_path, logit, embedded):
+    """NaN is not at or above any threshold, so it would have been told as negative."""
+    bundle = scorer.bundle if embedded else with_embedding(tmp_path / "tiny", {}).bundle
+    broken = Scorer(bundle, Says(logit))
+    with pytest.raises(Unscorable, match=r"out-of-domain: .* no finite number .*fp32") as caught:
+        broken.score(png(page(simulate("normal", 7))))
+    assert caught.value.guard["leads"] == 12
 
 
 def test_the_same_file_gives_the_same_score(scorer, scored):
