@@ -10,6 +10,7 @@ from pydicom import charset
 from gateway.clock import plausible
 from gateway.dicom.elements import Element, items, walk
 from gateway.ecg import Name, Order, Patient
+from gateway.text import plain
 
 LAST_GROUP = 0x0040
 """Groups above hold waveforms, documents and pixels; nothing of them is read."""
@@ -41,7 +42,10 @@ TEXT_DELIMITERS = {ord("\\"), 0x0D, 0x0A, 0x0C, 0x09}
 
 
 class Header:
-    """The elements up to group 0040, decoded on demand; no value ever raises or warns in clear."""
+    """The elements up to group 0040, decoded on demand; no value ever raises or warns in clear.
+
+    A control character inside of a value is given as U+FFFD.
+    """
 
     def __init__(
         self, elements: Mapping[int, Element], *, implicit: bool, encodings: list[str] | None = None
@@ -70,7 +74,7 @@ class Header:
 
     def ascii(self, tag: int) -> str:
         """A value of the default repertoire: UI, DA, TM, DT, CS."""
-        return self._raw(tag).decode("ascii", "replace").strip(PADDING)
+        return plain(self._raw(tag).decode("ascii", "replace").strip(PADDING))
 
     def text(self, tag: int, delimiters: set[int] | None = None) -> str:
         """A value in the data set's character sets: LO, SH, PN."""
@@ -79,7 +83,7 @@ class Header:
             decoded: str = charset.decode_bytes(raw, self._encodings, delimiters or TEXT_DELIMITERS)
         else:
             decoded = raw.decode(self._encodings[0], "replace")
-        return decoded.strip(PADDING)
+        return plain(decoded.strip(PADDING))
 
     def first_item(self, tag: int) -> Header:
         """The first item of a sequence; an empty header when there is none."""

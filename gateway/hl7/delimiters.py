@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from gateway.errors import NotUnderstood
+from gateway.text import plain
 
 _DELIMITER_BYTES = frozenset(b"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
 
@@ -51,13 +52,14 @@ class Delimiters:
 
         Besides the delimiters: `\Xhh..\` is bytes in the message's character set, `\.br\` and its
         kin are line ends, `\H\` and `\N\` (highlighting) vanish. Any other sequence stays as it is,
-        so that nothing a sender wrote is lost.
+        so that nothing a sender wrote is lost. Control characters, escaped or not, become U+FFFD.
         """
         mark = self.escape
         if not mark or mark not in text:
-            return text
+            return plain(text)
         pattern = _escape_pattern(mark)
-        return pattern.sub(lambda found: self._plain(found.group(0), found.group(1), codec), text)
+        meant = pattern.sub(lambda found: self._plain(found.group(0), found.group(1), codec), text)
+        return plain(meant)
 
     def _plain(self, whole: str, code: str, codec: str) -> str:
         letters = {

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from gateway.errors import NotUnderstood
 from gateway.hl7.charsets import codec_for
 from gateway.hl7.delimiters import STANDARD, Delimiters, read_delimiters
+from gateway.text import plain
 
 _FRAME_BYTES = b"\x0b\x1c"  # in an answer they would break its frame
 MODES = frozenset({"AL", "NE", "ER", "SU"})
@@ -15,7 +16,7 @@ MODES = frozenset({"AL", "NE", "ER", "SU"})
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """MSH of a message, raw text as sent (HL7 v2.5.1 2.15.9).
+    """MSH of a message, raw text as sent but for control characters (HL7 v2.5.1 2.15.9).
 
     Attributes:
         delimiters: MSH-1, MSH-2. codec: Python's name of the character set.
@@ -82,7 +83,7 @@ def read_head(data: bytes, charset: str = "") -> Head:
 
 def _head(fields: list[str], delimiters: Delimiters, codec: str) -> Head:
     def field(number: int) -> str:
-        return fields[number].strip() if number < len(fields) else ""
+        return plain(fields[number].strip()) if number < len(fields) else ""
 
     def component(number: int, part: int = 1) -> str:
         parts = field(number).split(delimiters.component)

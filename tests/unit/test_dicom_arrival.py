@@ -56,6 +56,16 @@ def test_the_header_becomes_patient_order_and_time(syntax):
     assert found.sop_class == contexts.TWELVE_LEAD_ECG
 
 
+def test_control_characters_in_the_header_are_marked_and_padding_is_not():
+    """A NUL inside a value cannot be stored as text; dropped, it could make another patient's."""
+    data_set = waveform()
+    data_set.PatientID = "P-08\x0015\x00"
+    data_set.PatientName = "M\x00ller^J\x07rgen"
+    with pytest.warns(UserWarning, match="Invalid"):
+        found = arrive(data_set, raw=encoded(data_set)).patient
+    assert (found.id, found.family, found.given) == ("P-08\ufffd15", "M\ufffdller", "J\ufffdrgen")
+
+
 @pytest.mark.parametrize("syntax", SYNTAXES)
 def test_the_content_is_a_file_around_the_bytes_as_received(syntax):
     """The file is one for pydicom, and the data set part is what the cart sent, bit by bit."""

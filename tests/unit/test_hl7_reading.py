@@ -99,6 +99,8 @@ def test_two_messages_in_one_frame_are_not_understood():
         (r"\X41C3A4\!", "Aä!"),
         (r"\XFF\ \Zlocal\ \C2842\ \server\share", r"\XFF\ \Zlocal\ \C2842\ \server\share"),
         (r"100 \ a", r"100 \ a"),
+        (r"\X00\a\X0D0A09\b", "\ufffda\r\n\tb"),
+        ("a\x07b\x7f", "a\ufffdb\ufffd"),
     ],
 )
 def test_escapes_become_what_they_mean(sent, meant):

@@ -6,11 +6,12 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from support.hl7 import at_noon, inbox_on, msh, pid, wire
+from support.hl7 import at_noon, inbox_on, msh, oru, pid, wire
 
-from gateway.ecg import Encounter, Name
+from gateway.ecg import Encounter, Name, State
 from gateway.hl7.framing import Decoder, frame
 from gateway.hl7.head import read_head
+from gateway.store import Outcome
 
 WHO = ("P100", "HOSP")
 ED = "PV1|1|E|ED^12^A||||77^HOUSE^GREGORY||||||||||||V9"
@@ -205,3 +206,33 @@ def test_the_messages_of_others(store, shared):
     assert discharged.ended
     assert discharged.encounter.visit_number == "VisitNumber"
     assert store.encounters.at("1234", "", at_noon() + timedelta(days=1)) is None
+
+
+def test_control_characters_in_an_admission_harm_nobody(tell, store):
+    """NUL and its kin, escaped or not, are marked; every later admission is filed as well."""
+    tell("A01", 9, "PID|1||P100^^^HOSP^MR||D\\X00\\OE^JA\x00NE||19500102|F", ED)
+    tell("A08", 10, pid(number="P2\\X00\\"), ED)
+    tell("A08", 11, pid(number="P200"), ED)
+    known = store.encounters.latest(*WHO).patient
+    assert (known.family, known.given) == ("D\ufffdOE", "JA\ufffdNE")
+    assert store.encounters.latest("P2\ufffd", "HOSP") is not None
+    assert store.encounters.latest("P2", "HOSP") is None
+
+
+def test_control_characters_in_a_name_keep_no_admission_out(tell, store):
+    """An ECG in quarantine whose header had a NUL does not stop ADT, of whomever it tells."""
+    inbox = inbox_on(store)
+    raw = oru().replace(b"P100^", b"P\\X00\\1^").replace(b"DOE", b"D\x00OE")
+    (receipt,) = inbox.handle(raw, "127.0.0.1").receipts
+    assert store.ecgs.get(receipt.ecg_id).patient.id == "P\ufffd1"
+    assert store.ecgs.claim(receipt.ecg_id, "w", 60)
+    store.ecgs.finish(receipt.ecg_id, "w", Outcome(State.QUARANTINED, "patient-unknown"), [])
+    tell("A01", 9, pid(), ED)
+    assert visit(store, 10) is not None
+
+
+def test_a_control_id_with_control_characters_is_kept(store):
+    """MSH-10 is written to the message log, so what the database cannot keep is marked there."""
+    raw = oru("C\x001")
+    assert inbox_on(store).handle(raw, "127.0.0.1").code == "AA"
+    assert store.messages.recent(1)[0].control_id == "C\ufffd1"
