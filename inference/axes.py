@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from inference.loss import KINDS, LossConfig
+from inference.loss import KINDS
 from inference.preprocess import Recipe
 from inference.train_config import TrainConfig
 
@@ -35,7 +35,7 @@ def variants(base: TrainConfig, axis: str, sizes: Sequence[Size] = SIZES) -> dic
         residual = replace(net, sa_after=(1, 2, 3), gate="residual")
         return made | {"after 1-3, residual gate": replace(base, network=residual)}
     if axis == "loss":
-        return {kind: replace(base, loss=LossConfig(kind)) for kind in KINDS}
+        return {kind: replace(base, loss=replace(base.loss, kind=kind)) for kind in KINDS}
     if axis == "preprocess":
         recipe = base.recipe
         return {

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from inference.augment import AugmentConfig
+from inference.documents import settings_of
 from inference.loss import LossConfig
 from inference.network import NetworkConfig
 from inference.preprocess import Recipe
@@ -72,9 +74,11 @@ class TrainConfig:
         for name in ("peak_lr", "clip", "checkpoint_minutes"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name):g}")
-        for name in _NOT_NEGATIVE:
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must not be negative, not {getattr(self, name):g}")
+        moves = {f"augment.{name}": value for name, value in asdict(self.augment).items()}
+        own = {name: getattr(self, name) for name in _NOT_NEGATIVE}
+        for name, value in (own | moves).items():
+            if not 0 <= value < math.inf:
+                raise ValueError(f"{name} must not be negative, not {value:g}")
         if not (self.warmup < 1 and self.ema < 1):
             raise ValueError("warmup and ema are shares below 1")
         if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
@@ -83,3 +87,26 @@ class TrainConfig:
     def document(self) -> dict[str, Any]:
         """Give every field as plain values."""
         return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> TrainConfig:
+        """Read what `document` or a run's config.json holds, or a part of it.
+
+        What a run counts itself, `training` and `network.auxiliary`, is left out.
+
+        Raises:
+            ValueError: naming what is unknown, of the wrong type or impossible, or sizes that
+                contradict each other.
+        """
+        given = {name: value for name, value in document.items() if name != "training"}
+        network = given.get("network")
+        if isinstance(network, Mapping):
+            given["network"] = {k: v for k, v in network.items() if k != "auxiliary"}
+        made = settings_of(cls, given)
+        net, recipe = made.network, made.recipe
+        if (net.height, net.width) != (recipe.input_height, recipe.input_width):
+            raise ValueError(
+                f"network.height and width, {net.height}x{net.width}, must be recipe.input_height "
+                f"and input_width, {recipe.input_height}x{recipe.input_width}"
+            )
+        return made

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,10 +21,12 @@ from gateway.cli.model_options import (
     Named,
     Out,
     PeakRate,
+    Pretrained,
     Prevalence,
     Rule,
     Seed,
     Sensitivity,
+    Settings,
     TestFold,
     Workers,
     explicit,
@@ -33,6 +34,7 @@ from gateway.cli.model_options import (
     resumable,
     say,
     scorer_of,
+    shared_options,
     training_of,
 )
 from gateway.cli.options import MODEL, Config, check_folder, fail, settings_told, show, table
@@ -40,6 +42,9 @@ from gateway.cli.progress import Ticker
 
 if TYPE_CHECKING:
     from inference.thresholds import ThresholdRule
+
+
+_LOSSES = "brloss, brloss-positive, brloss-ema, bce, bce-weighted or focal."
 
 
 def register(app: typer.Typer) -> None:
@@ -55,7 +60,7 @@ def train(
     epochs: Epochs = 60,
     batch: Batch = 16,
     peak_lr: PeakRate = 5e-4,
-    loss: Annotated[str, typer.Option(help="brloss, brloss-positive, bce, ...")] = "brloss",
+    loss: Annotated[str, typer.Option(help=_LOSSES)] = "brloss",
     sa: Annotated[str, typer.Option(help="Layers followed by attention, or `none`.")] = "1,2,3",
     gate: Annotated[str, typer.Option(help="multiply or residual.")] = "multiply",
     size: Annotated[str, typer.Option(help="Input, HEIGHTxWIDTH in pixels.")] = "128x256",
@@ -71,7 +76,8 @@ def train(
     name: Annotated[str, typer.Option(help="The bundle's name.")] = "site",
     version: Annotated[str, typer.Option(help="The bundle's version.")] = "1",
     endpoint: Annotated[str, typer.Option(help="What label 1 means.")] = "the cohort's label",
-    pretrained: Annotated[str, typer.Option(help="Local safetensors to start from.")] = "",
+    pretrained: Pretrained = "",
+    settings: Settings = None,
     seed: Seed = 1,
     device: Device = "cpu",
     workers: Workers = None,
@@ -88,22 +94,20 @@ def train(
     Several CUDA cards: `torchrun --nproc-per-node 4 --no-python ecg-gateway train ...`.
     """
     develop, every = (needs_train_extra(f"inference.{name}") for name in ("develop", "folds"))
-    from inference.loss import LossConfig
     from inference.processes import joined, rank
 
     check_folder(out)
     if all_folds and explicit(ctx, "test_fold"):
         fail("--all-folds tests every fold: leave out --test-fold", 2)
-    if pretrained and not Path(pretrained).is_file():
-        fail(f"--pretrained {pretrained}: no such file", 2)
+    options = {
+        **shared_options(size, epochs, batch, peak_lr, seed, device, workers),
+        "loss": {"loss": {"kind": loss}},
+        "sa": {"network": {"sa_after": _layers(sa)}},
+        "gate": {"network": {"gate": gate}},
+        "pretrained": {"pretrained": pretrained},
+    }
     with settings_told():
-        base = training_of(size, epochs, batch, peak_lr, seed, device, workers)
-        config = replace(
-            base,
-            pretrained=pretrained,
-            loss=LossConfig(loss),  # type: ignore[arg-type]
-            network=replace(base.network, sa_after=_layers(sa), gate=gate),  # type: ignore[arg-type]
-        )
+        config = training_of(ctx, settings, options)
         use = develop.DevelopConfig(
             folds,
             test_fold,
@@ -115,7 +119,7 @@ def train(
             ecgs_per_day,
             rule_of(rule, sensitivity, miss, false_alarm),
         )
-    with joined(device), resumable():
+    with joined(config.device), resumable():
         ticker = Ticker()
         told: dict[str, Any] = {} if rank() else {"report": ticker.train, "tell": ticker}
         if all_folds:

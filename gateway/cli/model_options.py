@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -44,6 +45,15 @@ Workers = Annotated[
         show_default=False,
     ),
 ]
+Settings = Annotated[
+    Path | None,
+    typer.Option(
+        "--settings",
+        help="JSON like RUN/config.json, or a part of it; options given here win.",
+        show_default=False,
+    ),
+]
+Pretrained = Annotated[str, typer.Option(help="Local safetensors to start from.")]
 AllowKnown = Annotated[
     bool,
     typer.Option(
@@ -54,6 +64,9 @@ Rule = Annotated[str, typer.Option(help="How the threshold is chosen: f1, sensit
 Sensitivity = Annotated[float, typer.Option(min=0, max=1, help="Wanted, for that rule.")]
 Miss = Annotated[float, typer.Option(min=0, help="Cost of a missed case.")]
 FalseAlarm = Annotated[float, typer.Option(min=0, help="Cost of a false alarm.")]
+
+Options = Mapping[str, Any]
+"""By the name of an option: the settings that it stands for, in the form of config.json."""
 
 
 @contextmanager
@@ -122,34 +135,82 @@ def size_of(given: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def training_of(
-    size: str,
-    epochs: int,
-    batch: int,
-    peak_lr: float,
-    seed: int,
-    device: str,
-    workers: int | None,
-) -> TrainConfig:
-    """Give a training's settings from the options; needs torch.
+def shared_options(
+    size: str, epochs: int, batch: int, peak_lr: float, seed: int, device: str, workers: int | None
+) -> Options:
+    """Give what the options of both trainings stand for.
+
+    Raises:
+        typer.Exit: the size is none.
+    """
+    height, width = size_of(size)
+    return {
+        "size": {
+            "network": {"height": height, "width": width},
+            "recipe": {"input_height": height, "input_width": width},
+        },
+        "epochs": {"epochs": epochs},
+        "batch": {"batch": batch},
+        "peak_lr": {"peak_lr": peak_lr},
+        "seed": {"seed": seed},
+        "device": {"device": device},
+        "workers": {} if workers is None else {"workers": workers},
+    }
+
+
+def training_of(ctx: typer.Context, settings: Path | None, options: Options) -> TrainConfig:
+    """Give a training's settings: an option that was given, else the file, else the default.
+
+    Needs torch.
 
     Raises:
         ValueError: nothing can be trained with them.
-        typer.Exit: the size is none.
+        typer.Exit: the file cannot be read, or there are no weights to start from.
     """
     from inference.batches import workers_for
-    from inference.network import NetworkConfig
-    from inference.preprocess import Recipe
     from inference.train_config import TrainConfig
 
-    height, width = size_of(size)
-    return TrainConfig(
-        epochs=epochs,
-        batch=batch,
-        peak_lr=peak_lr,
-        seed=seed,
-        device=device,
-        workers=workers_for(device) if workers is None else workers,
-        network=NetworkConfig(height, width),
-        recipe=Recipe(input_height=height, input_width=width),
+    document = {} if settings is None else _read(settings)
+    for name, part in options.items():
+        if explicit(ctx, name) or not _names(document, part):
+            _put(document, part)
+    if "workers" not in document:
+        document["workers"] = workers_for(str(document["device"]))
+    config = TrainConfig.of(document)
+    if config.pretrained and not Path(config.pretrained).is_file():
+        fail(f"--pretrained {config.pretrained}: no such file", 2)
+    return config
+
+
+def _read(settings: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(settings.read_text())
+    except OSError as error:
+        fail(f"--settings {settings}: {error.strerror}", 2)
+    except ValueError:
+        fail(f"--settings {settings}: not JSON", 2)
+    if not isinstance(document, dict):
+        fail(f"--settings {settings}: names and values are needed", 2)
+    return document
+
+
+def _names(document: dict[str, Any], part: Options) -> bool:
+    """Tell whether a document has any of the settings of `part`."""
+    return any(
+        name in document
+        and not (
+            isinstance(value, Mapping)
+            and isinstance(document[name], dict)
+            and not _names(document[name], value)
+        )
+        for name, value in part.items()
     )
+
+
+def _put(document: dict[str, Any], part: Options) -> None:
+    """Set the settings of `part`; what is no table where one belongs is left to be refused."""
+    for name, value in part.items():
+        if not isinstance(value, Mapping):
+            document[name] = value
+        elif isinstance(document.setdefault(name, {}), dict):
+            _put(document[name], value)

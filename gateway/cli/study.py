@@ -17,12 +17,14 @@ from gateway.cli.model_options import (
     Out,
     PeakRate,
     Seed,
+    Settings,
     TestFold,
     Workers,
     needs_train_extra,
     resumable,
     say,
     scorer_of,
+    shared_options,
     size_of,
     training_of,
 )
@@ -116,6 +118,7 @@ def _show_shares(found: dict[str, Any], named: dict[str, Path]) -> None:
 
 
 def ablate(
+    ctx: typer.Context,
     cohort: Cohort,
     out: Out,
     epochs: Epochs = 8,
@@ -134,6 +137,7 @@ def ablate(
     seed: Seed = 1,
     folds: Folds = 5,
     test_fold: TestFold = 0,
+    settings: Settings = None,
     device: Device = "cpu",
     workers: Workers = None,
     draw_once: Annotated[
@@ -151,8 +155,9 @@ def ablate(
     ablation = needs_train_extra("inference.ablate")
 
     check_folder(out)
+    options = shared_options(size, epochs, batch, peak_lr, seed, device, workers)
     with settings_told():
-        base = training_of(size, epochs, batch, peak_lr, seed, device, workers)
+        base = training_of(ctx, settings, options)
         config = ablation.AblateConfig(
             base=base,
             axes=axes.split(","),

@@ -27,14 +27,14 @@ from inference.batches import Order, workers_for  # noqa: E402
 from inference.bundle import open_bundle  # noqa: E402
 from inference.checkpoint import CHECKPOINT, check_room  # noqa: E402
 from inference.cohort import Case  # noqa: E402
-from inference.develop import DevelopConfig, develop  # noqa: E402
+from inference.develop import DevelopConfig, develop, refuse_another  # noqa: E402
 from inference.errors import BundleError, CohortError, RuntimeMissing  # noqa: E402
 from inference.evaluate import evaluate  # noqa: E402
 from inference.examples import Examples  # noqa: E402
 from inference.figures import EvaluateConfig  # noqa: E402
 from inference.folds import develop_all  # noqa: E402
 from inference.loss import LossConfig  # noqa: E402
-from inference.parts import assign, read_folds  # noqa: E402
+from inference.parts import USES, Parts, assign, read_folds  # noqa: E402
 from inference.recalibrate import RecalibrateConfig, recalibrate  # noqa: E402
 from inference.render import page  # noqa: E402
 from inference.score import Scorer  # noqa: E402
@@ -264,6 +264,19 @@ def test_a_use_of_the_cohort_that_cannot_be_is_refused(wrong):
     """Before hours of training, not by `bundle install` after them."""
     with pytest.raises((ValueError, BundleError), match=r"three folds|folder's name"):
         DevelopConfig(**wrong)
+
+
+def test_a_weight_that_the_run_counted_is_no_other_setting(tmp_path):
+    """`bce-weighted` writes the weight it found; called again, the same command goes on."""
+    weighted = replace(SMALL, loss=LossConfig("bce-weighted"))
+    parts = Parts({use: [] for use in USES}, {use: {} for use in USES}, "")
+    sources = [Simulated(2 * n + (n % 3 == 0)) for n in range(12)]
+    Run(replace(weighted, epochs=1), Plan(sources, []), tmp_path).train()
+    (tmp_path / "split.csv").write_text(parts.split())
+    refuse_another(parts, tmp_path, replace(weighted, epochs=1))
+    given = replace(weighted, epochs=1, loss=LossConfig("bce-weighted", positive_weight=3.0))
+    with pytest.raises(CohortError, match=r"other settings \(loss\)"):
+        refuse_another(parts, tmp_path, given)
 
 
 def test_fewer_ecgs_than_a_batch_are_refused(tmp_path):

@@ -39,7 +39,7 @@ def test_what_train_is_told_wrongly_is_said_in_one_sentence(tmp_path: Path):
     for options, said in (
         (["--size", "big"], "HEIGHTxWIDTH"),
         (["--sa", "one"], "names layers"),
-        (["--loss", "mse"], "loss is one of"),
+        (["--loss", "mse"], "loss.kind is one of brloss, "),
         (["--pretrained", "absent.safetensors"], "no such file"),
         (["--batch", "0"], "'--batch'"),
         (["--epochs", "0"], "'--epochs'"),
@@ -62,6 +62,102 @@ def test_what_train_is_told_wrongly_is_said_in_one_sentence(tmp_path: Path):
     table.unlink()
     with pytest.raises(CohortError, match="No such file"):
         invoke(*line)
+
+
+def trained_with(monkeypatch, tmp_path: Path, *options: object, command="train"):
+    """The settings that a training is started with."""
+    from inference import ablate, develop
+
+    told = []
+
+    def stopped(_table, _out, config, *_, **__):
+        told.append(config if command == "train" else config.base)
+        raise CohortError("told")
+
+    monkeypatch.setattr({"train": develop, "ablate": ablate}[command], NAMES[command], stopped)
+    with pytest.raises(CohortError, match="told"):
+        invoke(command, "--cohort", "none.csv", "--out", tmp_path / "run", *options)
+    return told[0]
+
+
+NAMES = {"train": "develop", "ablate": "ablate"}
+
+
+def test_a_runs_settings_can_be_given_back_and_changed(tmp_path: Path, monkeypatch):
+    """An option on the command line wins, then the file, then the command's default."""
+    pytest.importorskip("torch")
+    pytest.importorskip("torchvision")
+    from dataclasses import replace
+
+    from inference.loss import LossConfig
+    from inference.network import NetworkConfig
+    from inference.preprocess import Recipe
+    from inference.train_config import TrainConfig
+
+    ran = TrainConfig(
+        epochs=3,
+        workers=2,
+        device="cuda:1",
+        network=NetworkConfig(64, 128, sa_after=(), auxiliary=7),
+        recipe=Recipe(binarise="otsu", input_height=64, input_width=128),
+        loss=LossConfig("focal", focal_gamma=1.5),
+    )
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(ran.document() | {"training": 99}))
+    again = replace(ran, network=replace(ran.network, auxiliary=0))
+    assert trained_with(monkeypatch, tmp_path, "--settings", file) == again
+    assert trained_with(monkeypatch, tmp_path, "--settings", file, command="ablate") == again
+    options = ["--settings", file, "--size", "128x256", "--sa", "1,2,3", "--epochs", 60]
+    other = trained_with(monkeypatch, tmp_path, *options)
+    assert (other.network, other.epochs) == (NetworkConfig(), 60)
+    assert (other.recipe.binarise, other.loss, other.device) == ("otsu", ran.loss, "cuda:1")
+
+    file.write_text('{"loss": {"focal_gamma": 1}, "augment": {"roll": false}}')
+    part = trained_with(monkeypatch, tmp_path, "--settings", file, command="ablate")
+    assert (part.epochs, part.loss) == (8, LossConfig("brloss", focal_gamma=1.0))
+    assert not part.augment.roll
+
+
+def test_settings_that_cannot_be_are_refused_by_name(tmp_path: Path):
+    """Unknown names and wrong types, each where it stands in the file."""
+    pytest.importorskip("torch")
+    pytest.importorskip("torchvision")
+    file = tmp_path / "settings.json"
+    line = ["train", "--cohort", "none.csv", "--out", tmp_path / "run", "--settings", file]
+    assert "No such file" in invoke(*line, status=2)
+    for text, said in (
+        ("{", "not JSON"),
+        ("[]", "names and values are needed"),
+        ('{"network": 1}', "network must be names with their values, not 1"),
+        ('{"losss": {}}', "unknown: losss; known are epochs, batch, "),
+        ('{"loss": {"gamma": 1}}', "unknown: loss.gamma; known are kind, ema, "),
+        ('{"loss": {"kind": "mse"}}', "loss.kind is one of brloss, "),
+        ('{"recipe": {"opening_mm": "1"}}', "recipe.opening_mm must be a number, not '1'"),
+        ('{"recipe": {"fixed_level": 0.5}}', "recipe.fixed_level must be a whole number"),
+        ('{"augment": {"roll": 1}}', "augment.roll must be true or false, not 1"),
+        ('{"augment": {"shift_mm": -1}}', "augment.shift_mm must not be negative"),
+        ('{"clip": NaN}', "clip must be a number, not nan"),
+        ('{"epochs": true}', "epochs must be a whole number, not True"),
+        ('{"network": {"sa_after": 3}}', "network.sa_after must be whole numbers in brackets"),
+        ('{"network": {"height": 64}}', "network.height and width, 64x256, must be recipe."),
+        ('{"pretrained": "absent"}', "--pretrained absent: no such file"),
+    ):
+        file.write_text(text)
+        assert said in invoke(*line, status=2), text
+
+
+def test_every_loss_and_recipe_key_is_documented():
+    """In `--loss`'s help and in the table of the guide."""
+    pytest.importorskip("torch")
+    from dataclasses import fields
+
+    from inference.loss import KINDS
+    from inference.preprocess import Recipe
+
+    guide = (Path(__file__).parents[2] / "docs" / "data-science.md").read_text()
+    told = invoke("train", "--help")
+    assert [kind for kind in KINDS if kind not in told or f"`{kind}`" not in guide] == []
+    assert [each.name for each in fields(Recipe) if f"`{each.name}`" not in guide] == []
 
 
 @pytest.mark.parametrize(
