@@ -1,17 +1,18 @@
 """What a training run keeps on the disk so that it can go on: `checkpoint.pt` and its weights.
 
-The checkpoint holds tensors only and is read with `weights_only`; it is a new file and then a
-rename, so that a run killed while writing keeps the one before.
+The checkpoint holds tensors only and is read with `weights_only`. Both are a new file and then a
+rename: a run that is killed while writing keeps the one before.
 """
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from inference.errors import CohortError
@@ -22,11 +23,21 @@ _COPIES = 4  # of the network in a checkpoint: its own, averaged, and AdamW's tw
 
 
 def write(out: Path, held: dict[str, Any], averaged: dict[str, Tensor]) -> None:
-    """Write `held` as the run's checkpoint, and the averaged weights of the same step."""
-    partial = out / "checkpoint.partial"
-    torch.save(held, partial)
-    partial.replace(out / CHECKPOINT)
-    (out / WEIGHTS).write_bytes(save(exported(averaged)))
+    """Write the averaged weights, then `held` as the run's checkpoint of the same step.
+
+    A run that is killed between the two goes on from the checkpoint before and writes both again.
+    """
+    _replace(out / WEIGHTS, lambda path: save_file(exported(averaged), path))
+    _replace(out / CHECKPOINT, lambda path: torch.save(held, path))
+
+
+def _replace(path: Path, write_to: Callable[[Path], None]) -> None:
+    partial = path.with_suffix(".partial")
+    try:
+        write_to(partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def read(out: Path, device: torch.device) -> dict[str, Any] | None:
@@ -38,10 +49,16 @@ def read(out: Path, device: torch.device) -> dict[str, Any] | None:
     return held
 
 
-def bytes_of(network: nn.Module) -> int:
-    """Give the room that the checkpoints of a network take: the kept one and the next."""
-    once: int = sum(p.numel() * p.element_size() for p in network.parameters())
-    return 2 * _COPIES * once
+def check_room_for(network: nn.Module, out: Path) -> None:
+    """Refuse a run whose checkpoints would fill the disk: the kept one and the next.
+
+    Raises:
+        CohortError: telling both sizes.
+    """
+    once: int = _COPIES * sum(p.numel() * p.element_size() for p in network.parameters())
+    kept = out / CHECKPOINT
+    there = kept.stat().st_size if kept.exists() else 0
+    check_room(out, 2 * once - there, "checkpoints")
 
 
 def check_room(folder: Path, needed: int, what: str) -> None:

@@ -109,7 +109,7 @@ class Run:
             network=replace(config.network, auxiliary=auxiliary),
             loss=_weighted(config.loss, [source.label for source in plan.training]),
         )
-        self.plan, self.out = plan, out
+        self.plan, self.out, self._asked = plan, out, config
         if self.device.type == "cuda":
             processes.repeatable()
         self.network = build(self.config.network)
@@ -149,8 +149,9 @@ class Run:
         first = processes.rank() == 0
         if first:
             self.out.mkdir(parents=True, exist_ok=True)
-            checkpoint.check_room(self.out, checkpoint.bytes_of(self.network), "checkpoints")
-            document = self.config.document() | {"training": len(self.plan.training)}
+            if self.step < self.steps:
+                checkpoint.check_room_for(self.network, self.out)
+            document = self._document()
             (self.out / "config.json").write_text(json.dumps(document, indent=1))
         try:
             self._loop(report, first=first)
@@ -158,6 +159,11 @@ class Run:
             if first:
                 self.save()
             raise
+
+    def _document(self) -> dict[str, Any]:
+        """Give the settings as asked for; a loss's weight that the cohort gives is none of them."""
+        asked = replace(self.config, loss=self._asked.loss)
+        return asked.document() | {"training": len(self.plan.training)}
 
     def _loop(self, report: Report, *, first: bool) -> None:
         self._saved = began = ready = time.monotonic()
@@ -299,6 +305,8 @@ class Run:
 
     def _forget(self, epoch: int) -> None:
         """Drop the log's lines of epochs that come again."""
+        if processes.rank():
+            return
         log = self.out / "log.jsonl"
         if log.exists():
             lines = log.read_text().splitlines(keepends=True)
