@@ -270,11 +270,12 @@ def test_a_weight_that_the_run_counted_is_no_other_setting(tmp_path):
     """`bce-weighted` writes the weight it found; called again, the same command goes on."""
     weighted = replace(SMALL, loss=LossConfig("bce-weighted"))
     parts = Parts({use: [] for use in USES}, {use: {} for use in USES}, "")
-    sources = [Simulated(2 * n + (n % 3 == 0)) for n in range(12)]
-    Run(replace(weighted, epochs=1), Plan(sources, []), tmp_path).train()
+    begun = Run(weighted, Plan([Simulated(2 * n + (n % 3 == 0)) for n in range(12)], []), tmp_path)
+    (tmp_path / CHECKPOINT).touch()
+    (tmp_path / "config.json").write_text(json.dumps(begun.config.document()))
     (tmp_path / "split.csv").write_text(parts.split())
-    refuse_another(parts, tmp_path, replace(weighted, epochs=1))
-    given = replace(weighted, epochs=1, loss=LossConfig("bce-weighted", positive_weight=3.0))
+    refuse_another(parts, tmp_path, weighted)
+    given = replace(weighted, loss=LossConfig("bce-weighted", positive_weight=3.0))
     with pytest.raises(CohortError, match=r"other settings \(loss\)"):
         refuse_another(parts, tmp_path, given)
 
