@@ -1,4 +1,4 @@
-"""Philips Sierra ECG XML 1.03 to 1.04.01: 16-bit samples in base 64, plain or XLI-compressed.
+"""Philips Sierra ECG XML 1.03 to 1.04.02: 16-bit samples in base 64, plain or XLI-compressed.
 
 XLI, as the format's users describe it: per lead an 8-byte header (size, unknown, first
 difference), then LZW with 10-bit codes, most significant bit first; what comes out are the high
@@ -22,7 +22,7 @@ from inference.forms import LEADS, Waveform
 I32 = NDArray[np.int32]
 
 _TYPES = ("SierraECG", "PhilipsECG")
-_VERSIONS = ("1.03", "1.04", "1.04.01")
+_VERSIONS = ("1.03", "1.04", "1.04.01", "1.04.02")
 _TWELVE = ("STD-12", "10-WIRE")
 _CODE_BITS = 10
 _LAST_CODE = (1 << _CODE_BITS) - 2  # the code after it ends the data

@@ -103,10 +103,12 @@ def test_xli():
             xli(data[:cut], 12, truth.shape[1])
 
 
-def sierra(rows: list[np.ndarray], *, compression: str, data: bytes) -> bytes:
+def sierra(
+    rows: list[np.ndarray], *, compression: str, data: bytes, version: str = "1.04"
+) -> bytes:
     return (
         '<restingecgdata xmlns="http://www3.medical.philips.com"><documentinfo>'
-        "<documenttype>PhilipsECG</documenttype><documentversion>1.04</documentversion>"
+        f"<documenttype>PhilipsECG</documenttype><documentversion>{version}</documentversion>"
         "</documentinfo><dataacquisition><signalcharacteristics><samplingrate>500</samplingrate>"
         "<resolution>5</resolution></signalcharacteristics></dataacquisition><waveforms>"
         f'<parsedwaveforms dataencoding="Base64" {compression} numberofleads="12" '
@@ -131,6 +133,15 @@ def test_sierra():
     np.testing.assert_allclose(found.samples_mv, truth * 5e-3, atol=1e-5)
     with pytest.raises(Undecodable, match="truncated"):
         decode(sierra(list(truth), compression="", data=plain[:-2]))
+
+
+@pytest.mark.parametrize("version", ["1.03", "1.04", "1.04.01", "1.04.02"])
+def test_sierra_versions_that_are_read(version):
+    """Those that the format's own tools (PyPI `sierraecg`) read in the same way."""
+    truth = files.recording(10)
+    plain = truth.astype("<i2").tobytes()
+    found = decode(sierra(list(truth), compression="", data=plain, version=version))
+    np.testing.assert_allclose(found.samples_mv, truth * 5e-3, atol=1e-5)
 
 
 BOMB = (
