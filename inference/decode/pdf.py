@@ -15,12 +15,17 @@ from inference.forms import U8, Picture
 
 PX_PER_MM = 10.0
 """254 dpi: twice what the finest cart printer resolves in a trace."""
-_LOOK_PX_PER_MM = 2.0
+_LOOK_PX_PER_MM = 3.0
 _MM_PER_POINT = 25.4 / 72
 _MOST_PAGES = 20
 _SMALLEST_MM = 60.0
 _LARGEST_MM = 1500.0
-_DARK = 110  # grey level below which ink is trace or text rather than grid
+_DARK = 140
+"""Grey level below which ink is trace or text rather than grid.
+
+A scanned trace of 0.35 mm is a pixel wide in the look at a page, and its ink is mixed with paper:
+at 2 px/mm and level 110 nothing of it was left, and a cover sheet was chosen instead of the ECG.
+"""
 
 # PDFium is not thread-safe (pypdfium2 documents this), whoever calls it
 _ONE_AT_A_TIME = threading.Lock()
