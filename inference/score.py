@@ -6,6 +6,7 @@ bytes ── decode ─┬─ Waveform ── cut ──────────
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,12 +17,13 @@ import numpy as np
 from inference import electrodes, golden, guard
 from inference.bundle import Bundle, open_bundle
 from inference.decode import decode, decode_file
-from inference.errors import BundleError, Record, Unscorable
+from inference.errors import BundleError, InferenceError, Record, Unscorable
 from inference.forms import F32, U8, Picture, Tracings, Waveform
 from inference.prepare import Clock, Prepared, evidence, look, pictures
 from inference.preprocess import preprocess
-from inference.runtime import BOUNDS, F64, Runtime, load, probability
+from inference.runtime import BOUNDS, F64, Runtime, candidates, load, probability
 
+_log = logging.getLogger(__name__)
 NOT_MEASURED = "not measured"
 """The guard's record says so where an ECG was refused before, or the bundle cannot measure it."""
 
@@ -88,7 +90,8 @@ class Scorer:
 
         Args:
             bundle_dir: the bundle.
-            runtime: `auto` or one of `inference.runtime.RUNTIMES`.
+            runtime: one of `inference.runtime.RUNTIMES`, or `auto`: the first of its candidates
+                that gives the golden scores here; a warning is logged of each that does not.
             threads: inference threads; 0 = all cores.
             trusted: a raw Ed25519 public key that must have signed the bundle.
 
@@ -96,6 +99,16 @@ class Scorer:
             BundleError, RuntimeMissing: it cannot be trusted or run here.
         """
         bundle = open_bundle(bundle_dir, trusted=trusted)
+        *first, last = candidates(bundle) if runtime == "auto" else [runtime]
+        for name in first:
+            try:
+                return cls._tested(bundle, name, threads)
+            except InferenceError as error:  # parity was measured on another processor
+                _log.warning("%s is not used here: %s", name, error)
+        return cls._tested(bundle, last, threads)
+
+    @classmethod
+    def _tested(cls, bundle: Bundle, runtime: str, threads: int) -> Scorer:
         scorer = cls(bundle, load(bundle, runtime, threads))
         self_test(scorer)
         return scorer
@@ -192,8 +205,8 @@ class Scorer:
         if not math.isfinite(logit):
             raise Unscorable(
                 "out-of-domain",
-                f"the network gave no finite number ({logit}) on {self.runtime.name}: its "
-                "arithmetic overflowed on this input, and no score is neither positive nor negative",
+                f"the network gave no finite number ({logit}) on {self.runtime.name}: there is "
+                "neither a positive nor a negative",
             )
         return logit
 

@@ -1,8 +1,10 @@
 """Runtimes: one interface over OpenVINO (int8, bf16, fp32) and torch (CPU, CUDA).
 
-`auto` takes torch where it is installed and sees a CUDA card. Elsewhere it takes the fastest
-runtime that this processor supports and whose parity with the fp32 network was measured when the
-bundle was built and held.
+`auto` takes torch where it is installed and sees a CUDA card, else the first of int8, bf16 and fp32
+that this processor supports and whose parity with the fp32 network was measured when the bundle was
+built and held. The order is fixed, as measured once on the reference machine
+(`docs/benchmarks.md`): nothing is timed here. A scorer goes on to the next where one does not give
+the golden scores.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from inference.forms import F32
 
 F64 = NDArray[np.float64]
 RUNTIMES = ("openvino-int8", "openvino-bf16", "openvino-fp32", "torch")
-"""Fastest first."""
+"""Fastest first, as the reference machine's CPU was; torch is there the slowest."""
 _DRIVER = Path("/proc/driver/nvidia/version")
 BOUNDS = {"openvino-int8": 0.02, "openvino-bf16": 0.01, "openvino-fp32": 0.002, "torch": 0.002}
 """Largest difference in probability from the card's golden values that a self-test allows.
@@ -87,15 +89,20 @@ def load(bundle: Bundle, runtime: str = "auto", threads: int = 0) -> Runtime:
 
 
 def choose(bundle: Bundle) -> str:
-    """Give the fastest usable runtime whose recorded parity holds; fp32 if nothing is recorded.
+    """Give the runtime that `auto` tries first."""
+    return candidates(bundle)[0]
+
+
+def candidates(bundle: Bundle) -> list[str]:
+    """Give the runtimes that `auto` tries, in this order; the last is fp32.
 
     Torch on a card is the network itself, in fp32: it needs no parity.
     """
-    return "torch" if _card() else usable(bundle)[0]
+    return [*(["torch"] if _card() else []), *usable(bundle)]
 
 
 def usable(bundle: Bundle) -> list[str]:
-    """Give the OpenVINO runtimes that run here and whose recorded parity holds, fastest first.
+    """Give the OpenVINO runtimes that run here and whose recorded parity holds, by `RUNTIMES`.
 
     The last is fp32: it is the network itself.
     """

@@ -2,8 +2,11 @@
 
 import io
 import shutil
+import subprocess
+import sys
 
 import numpy as np
+import openvino as ov
 import pytest
 
 pytest.importorskip("torch")
@@ -13,12 +16,12 @@ from PIL import Image
 from support.bundles import tiny_bundle
 
 from inference import guard
-from inference.bundle import open_bundle, write_card
+from inference.bundle import INT8, open_bundle, write_card
 from inference.errors import BundleError, Undecodable, Unscorable
 from inference.forms import Picture, Tracings, Waveform
 from inference.prepare import pictures_of_refused
 from inference.render import Style, page
-from inference.runtime import Outputs
+from inference.runtime import Outputs, graph, usable
 from inference.score import Scorer, self_test
 from inference.simulate import simulate
 from inference.thresholds import written
@@ -165,6 +168,50 @@ def test_a_golden_score_that_is_not_reproduced_stops_the_loading(tmp_path):
     write_card(tmp_path / "tiny", card | {"golden": {"logits": logits}})
     with pytest.raises(BundleError, match="golden"):
         Scorer.load(tmp_path / "tiny", "openvino-fp32", threads=1)
+
+
+@pytest.fixture
+def quantised(tmp_path):
+    """A copy of the bundle with an int8 form whose golden scores this processor does not give."""
+    folder = tmp_path / "quantised"
+    shutil.copytree(tiny_bundle(), folder)
+    found = open_bundle(folder)
+    ov.save_model(graph.build(found.weights(), found.network), folder / INT8[0], False)
+    golden = found.card["golden"]
+    elsewhere = {"openvino-int8": [value + 3 for value in golden["logits"]]}
+    parity = {**found.card["parity"], "openvino-int8": {"holds": True}}
+    write_card(folder, found.card | {"golden": golden | elsewhere, "parity": parity})
+    return folder
+
+
+def test_auto_goes_on_to_the_next_runtime_where_the_first_fails_its_self_test(quantised, caplog):
+    """Parity was measured on another processor; asked for by name, int8 is refused."""
+    first, second, *_ = usable(open_bundle(quantised))
+    assert first == "openvino-int8"
+    assert Scorer.load(quantised, threads=1).runtime.name == second
+    (warning,) = caplog.records
+    assert (warning.name, warning.levelname) == ("inference.score", "WARNING")
+    said = warning.getMessage()
+    assert "openvino-int8 is not used here: tiny: golden scores differ by" in said
+    with pytest.raises(BundleError, match="on openvino-int8"):
+        Scorer.load(quantised, "openvino-int8", threads=1)
+
+
+def test_auto_raises_where_no_runtime_gives_the_golden_scores(quantised, caplog):
+    """The last is fp32, the network itself."""
+    card = dict(open_bundle(quantised).card)
+    logits = [value + 3 for value in card["golden"]["logits"]]
+    write_card(quantised, card | {"golden": {"logits": logits}})
+    with pytest.raises(BundleError, match="on openvino-fp32"):
+        Scorer.load(quantised, threads=1)
+    assert len(caplog.records) == len(usable(open_bundle(quantised))) - 1
+
+
+def test_the_library_prints_nothing_where_nobody_set_up_logging():
+    """Without a handler Python writes warnings to standard error."""
+    script = "import inference, logging; logging.getLogger('inference.score').warning('heard')"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert (done.stdout, done.stderr) == (b"", b"")
 
 
 def test_the_self_test_gives_the_difference(scorer):
