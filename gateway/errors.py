@@ -7,7 +7,8 @@
     ├── BadInput                  the content cannot be taken
     │   ├── NotUnderstood         bytes that are not the declared format
     │   ├── WrongContent          well formed, but not what its class or type says
-    │   └── Conflict              a known identity with other content
+    │   ├── Conflict              a known identity with other content
+    │   └── NotStorable           values that the database refuses, now and later
     ├── OutOfResources            disk reserve reached
     ├── StoreUnavailable          database or blob directory cannot be used now
     │   └── BlobLost              kept bytes are gone or changed; later is no better
@@ -56,6 +57,10 @@ class WrongContent(BadInput):
 
 class Conflict(BadInput):
     """An identity that is already known with other content."""
+
+
+class NotStorable(BadInput):
+    """Values that the database refuses: trying again with the same ones will not help."""
 
 
 class OutOfResources(GatewayError):
@@ -123,6 +128,7 @@ ANSWERS: dict[type[GatewayError], Answer] = {
     NotUnderstood: Answer(0xC000, "AE", 400),
     WrongContent: Answer(0xA900, "AE", 422),
     Conflict: Answer(0x0111, "AE", 409),
+    NotStorable: Answer(0xC000, "AE", 422),
     OutOfResources: Answer(0xA700, "AR", 507),
     StoreUnavailable: Answer(0xA700, "AR", 503),
     BlobLost: Answer(0xA700, "AR", 503),

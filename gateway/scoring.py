@@ -6,7 +6,8 @@
        │     └──> a live alert of a patient that ADT never told of ──> quarantined
        ├──> its original bytes are lost ────> failed, told as policy says
        ├──> the gateway's own trouble ──────> released, not counted
-       └──> any other error ────────────────> released; after so many attempts failed and told
+       └──> any other error, also an outcome
+            that the database refuses ──────> released; after so many attempts failed and told
 
 Of a quarantined ECG nobody is told: any message would name a patient, and which one is in doubt.
 
@@ -36,7 +37,7 @@ from gateway.delivery.prepare import (
     prepare,
 )
 from gateway.ecg import Score, State
-from gateway.errors import BlobLost, OutOfResources, StoreUnavailable
+from gateway.errors import BlobLost, NotStorable, OutOfResources, StoreUnavailable
 from gateway.identity import Visit, find_visit, mismatch
 from gateway.store import Blob, EcgRow, NewDelivery, Outcome, Store
 from inference.errors import Undecodable, Unscorable
@@ -154,14 +155,14 @@ def score_one(
         return
     job = _Job(ecg, store, scorer, site, now)
     try:
-        result = _attempt(job, max_attempts)
+        result = _finish(job, owner, _attempt(job, max_attempts), max_attempts)
     except (StoreUnavailable, OutOfResources) as error:
         store.ecgs.release(ecg.id, owner, type(error).__name__, counted=False)
         raise
     except Exception as error:
         store.ecgs.release(ecg.id, owner, type(error).__name__)
         return
-    if not _finish(job, owner, result):
+    if result is None:
         _log.warning("lease lost", ecg=ecg.id)
         return
     failpoints.hit("worker.after_commit")
@@ -172,17 +173,37 @@ def score_one(
     _log.info("scored", ecg=ecg.id, state=result.outcome.state, reason=result.outcome.reason)
 
 
-def _finish(job: _Job, owner: str, result: _Result) -> bool:
-    """Commit the outcome; an outcome that cannot be written is not the ECG's fault either."""
-    store = job.store
+def _finish(job: _Job, owner: str, result: _Result, max_attempts: int) -> _Result | None:
+    """Commit the outcome, or where no attempt is left one that the database does take.
+
+    Returns:
+        What was committed; None, and nothing was, when the lease is no longer ours.
+
+    Raises:
+        StoreUnavailable: nothing can be written now.
+        NotStorable: the database refuses the outcome, and an attempt is left.
+    """
+    reason = NotStorable.__name__
     try:
-        with store.together():
-            for blob in job.staged:
-                store.blobs.add(blob)
-            return store.ecgs.finish(job.ecg.id, owner, result.outcome, result.deliveries)
-    except StoreUnavailable as error:
-        store.ecgs.release(job.ecg.id, owner, type(error).__name__, counted=False)
-        raise
+        return _committed(job, owner, result)
+    except NotStorable:
+        _log.exception("outcome refused", ecg=job.ecg.id, attempt=job.ecg.attempts)
+        if job.ecg.attempts < max_attempts:
+            raise
+    try:
+        return _committed(job, owner, _failed(job, reason))
+    except NotStorable:
+        _log.exception("failure not told", ecg=job.ecg.id)
+        return _committed(job, owner, _Result(Outcome(State.FAILED, reason)))
+
+
+def _committed(job: _Job, owner: str, result: _Result) -> _Result | None:
+    store = job.store
+    with store.together():
+        for blob in job.staged:
+            store.blobs.add(blob)
+        ours = store.ecgs.finish(job.ecg.id, owner, result.outcome, result.deliveries)
+    return result if ours else None
 
 
 def _attempt(job: _Job, max_attempts: int) -> _Result:

@@ -23,9 +23,9 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine, make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 
-from gateway.errors import StoreUnavailable
+from gateway.errors import NotStorable, StoreUnavailable
 from gateway.store.group import Group
 
 BUSY_TIMEOUT_S = 15
@@ -58,12 +58,24 @@ def parse_url(url: str) -> URL:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn the library's errors into ours; the cause is dropped because it may quote values."""
+    """Turn the library's errors into ours; the cause is dropped because it may quote values.
+
+    Raises:
+        NotStorable: the values are refused, by the database or before they reach it.
+        StoreUnavailable: anything else: later may be better.
+    """
     try:
         yield
     except SQLAlchemyError as error:
         cause = getattr(error, "orig", None)
-        raise StoreUnavailable(f"database: {type(cause or error).__name__}") from None
+        words = f"database: {type(cause or error).__name__}"
+        raise (NotStorable(words) if _of_values(error) else StoreUnavailable(words)) from None
+
+
+def _of_values(error: SQLAlchemyError) -> bool:
+    """Tell whether a statement failed for its values, and so will fail again."""
+    before = isinstance(error, StatementError) and not isinstance(error, DBAPIError)
+    return before or isinstance(error, DataError | IntegrityError)
 
 
 class Database:
@@ -92,6 +104,7 @@ class Database:
 
         Raises:
             StoreUnavailable: the database cannot be reached or written.
+            NotStorable: it refuses the values.
         """
         with translated():
             if self._open:

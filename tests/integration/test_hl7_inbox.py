@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from support.hl7 import PDF, PNG, adt, at_noon, inbox_on, msh, obx, oru, pid, wire
 
 from gateway.ecg import State
-from gateway.errors import OutOfResources, StoreUnavailable
+from gateway.errors import NotStorable, OutOfResources, StoreUnavailable
 from gateway.hl7.inbox import CONFLICT, Inbox
 from gateway.hl7.peers import Peer
 from gateway.hl7.reading import read
@@ -45,6 +45,18 @@ def test_an_ecg_is_durable_when_it_is_acknowledged(inbox, store):
     (message,) = store.messages.of_ecg(receipt.ecg_id)
     assert (message.direction, message.peer, message.outcome) == ("in", "CART^WARD", "AA")
     assert store.blobs.get(message.digest) == oru("C1")
+
+
+def test_what_the_database_refuses_for_ever_is_answered_ae(inbox, store, monkeypatch):
+    """The sender is not asked to try again; the message is kept with that answer."""
+
+    def refuse(*_):
+        raise NotStorable("database: DataError")
+
+    monkeypatch.setattr(store.ecgs, "add", refuse)
+    handled = inbox.handle(oru("C1"), HERE)
+    assert (ack(handled).get("MSA-1"), handled.receipts) == ("AE", ())
+    assert [message.outcome for message in store.messages.recent(10)] == ["AE"]
 
 
 def test_a_repeated_message_is_answered_alike_and_taken_once(inbox, store):

@@ -20,12 +20,12 @@ from support.stores import lose
 from gateway.delivery.destination import Destination
 from gateway.delivery.prepare import RESULT_PDF, ResultSite, prepare_late
 from gateway.ecg import DeliveryState, Encounter, State
-from gateway.errors import OutOfResources, StoreUnavailable
+from gateway.errors import NotStorable, OutOfResources, StoreUnavailable
 from gateway.hl7.oru import Sender
 from gateway.hl7.reading import read
 from gateway.policy import Mode
 from gateway.scoring import Terms, score_one
-from gateway.store import EcgRow, Store, open_store
+from gateway.store import EcgRow, Outcome, Store, open_store
 from inference.errors import Undecodable, Unscorable
 from inference.render import grey_of
 
@@ -343,6 +343,47 @@ def test_an_outcome_that_cannot_be_written_is_not_the_ecgs_fault(store: Store):
     store.ecgs.finish = finish  # type: ignore[method-assign]
     score(store, ecg_id, Scored())
     assert store.ecgs.get(ecg_id).state is State.SCORED
+
+
+def test_an_outcome_that_the_database_refuses_is_tried_again_and_then_failed(store: Store):
+    """Such a refusal is no outage: it counts, and in the end destinations hear of the failure."""
+    ecg_id = take(store).ecg_id
+    finish = store.ecgs.finish
+
+    def refuse(ecg: str, owner: str, outcome: Outcome, *rest: Any) -> bool:
+        if outcome.state is State.SCORED:
+            raise NotStorable("x")
+        return finish(ecg, owner, outcome, *rest)
+
+    store.ecgs.finish = refuse  # type: ignore[method-assign]
+    woken: list[int] = []
+    for attempt in (1, 2):
+        score(store, ecg_id, Scored())
+        row = store.ecgs.get(ecg_id)
+        assert (row.state, row.attempts) == (State.RECEIVED, attempt)
+    score(store, ecg_id, Scored(), wake_couriers=lambda: woken.append(1))
+    row = store.ecgs.get(ecg_id)
+    assert (row.state, row.reason, row.score) == (State.FAILED, "NotStorable", None)
+    assert failure_told(store, ecg_id) == "NotStorable"
+    assert woken == [1]
+
+
+def test_a_failure_that_the_database_refuses_too_is_held_untold(store: Store):
+    """Nothing that could be refused is left in what is written then, so the ECG has an end."""
+    ecg_id = take(store).ecg_id
+    finish = store.ecgs.finish
+
+    def refuse(ecg: str, owner: str, outcome: Outcome, deliveries: Any) -> bool:
+        if deliveries:
+            raise NotStorable("x")
+        return finish(ecg, owner, outcome, deliveries)
+
+    store.ecgs.finish = refuse  # type: ignore[method-assign]
+    for _ in range(3):
+        score(store, ecg_id, Scored())
+    row = store.ecgs.get(ecg_id)
+    assert (row.state, row.reason) == (State.FAILED, "NotStorable")
+    assert store.ecgs.events(ecg_id)[-1].what == "nobody told"
 
 
 def test_an_ecg_whose_bytes_are_lost_is_held(store: Store):

@@ -11,7 +11,7 @@ from support.arrivals import PATIENT, SCORE, arrival, delivery, take
 from support.stores import Clock
 
 from gateway.ecg import Encounter, MediaType, Name, Order, Patient, State
-from gateway.errors import StoreUnavailable
+from gateway.errors import NotStorable, StoreUnavailable
 from gateway.store import Outcome, Store, open_store
 from gateway.store.ecgs import new_id
 from gateway.store.rows import patient_of
@@ -116,7 +116,7 @@ def test_finish_is_all_or_nothing(store: Store):
     ecg_id = take(store).ecg_id
     store.ecgs.claim(ecg_id, "w", 60)
     twice = [delivery("C1"), delivery("C1")]
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(NotStorable):
         store.ecgs.finish(ecg_id, "w", Outcome(State.SCORED, score=SCORE), twice)
     assert store.ecgs.get(ecg_id).state is State.SCORING
     assert store.deliveries.of_ecg(ecg_id) == []
@@ -235,10 +235,20 @@ def test_database_errors_are_ours_and_quote_nothing(store: Store):
     ecg_id = take(store).ecg_id
     store.ecgs.claim(ecg_id, "w", 60)
     twice = [delivery("SECRET"), delivery("SECRET")]
-    with pytest.raises(StoreUnavailable) as caught:
+    with pytest.raises(NotStorable) as caught:
         store.ecgs.finish(ecg_id, "w", Outcome(State.SCORED), twice)
     assert "SECRET" not in str(caught.value)
     assert caught.value.__cause__ is None
+    assert not isinstance(caught.value, StoreUnavailable)
+    assert store.ecgs.get(ecg_id).state is State.SCORING
+
+
+def test_a_value_that_the_database_refuses_is_not_an_outage(store: Store):
+    """A time without a zone is refused by both databases, today and tomorrow."""
+    naive = datetime(2026, 3, 1, 12)
+    with pytest.raises(NotStorable):
+        store.encounters.put("P1", "", Encounter(), naive, PATIENT)
+    store.ping()
 
 
 def test_ping_and_close(database_url: str, tmp_path: Path):

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sqlalchemy as sa
 
-from gateway.errors import StoreUnavailable
+from gateway.errors import NotStorable, StoreUnavailable
 from gateway.store.engine import Database
 
 DEADLINE_S = 60.0
@@ -92,7 +92,7 @@ def test_one_that_fails_takes_nobody_along(database, queue):
         lambda: put(database, 2),
     )
     kinds = [type(done.exception()) for done in (begun, *rest)]
-    assert kinds == [type(None), type(None), LookupError, StoreUnavailable, type(None)]
+    assert kinds == [type(None), type(None), LookupError, NotStorable, type(None)]
     assert things(database) == {0, 1, 2}
 
 
