@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import zlib
+from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
+from pydicom.data import get_testdata_file
 from pydicom.pixels import apply_windowing
 from pydicom.uid import (
+    AmbulatoryECGWaveformStorage,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
+    General32bitECGWaveformStorage,
+    GeneralECGWaveformStorage,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGLSLossless,
     RLELossless,
+    TwelveLeadECGWaveformStorage,
 )
+from pydicom.waveforms import multiplex_array
 from support import ecg_files as files
 
 from inference.decode import decode
@@ -45,6 +53,53 @@ def test_every_sample_interpretation(kind, bits):
     made = files.group(truth.astype(np.int64) + SHIFT[kind], channels, kind=kind, bits=bits)
     found = reading(files.dicom_waveform(made))
     np.testing.assert_allclose(found.samples_mv, truth * 2.5e-3, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("sop_class", "kind", "bits", "rate_hz"),
+    [
+        (TwelveLeadECGWaveformStorage, "SS", 16, 500),
+        (GeneralECGWaveformStorage, "SS", 16, 1000),
+        (AmbulatoryECGWaveformStorage, "SB", 8, 128),
+        (AmbulatoryECGWaveformStorage, "SS", 16, 200),
+        (General32bitECGWaveformStorage, "SL", 32, 2000),
+    ],
+)
+def test_the_four_waveform_classes(sop_class, kind, bits, rate_hz):
+    """Each in the sample format that PS3.3 A.34 gives it, against pydicom's own reader.
+
+    A.34.3 and A.34.4: SS at 200 to 1000 Hz; A.34.5: SB or SS at 50 to 1000 Hz; Supplement 237: SL,
+    whose samples here need more than 16 bits.
+    """
+    truth = files.recording(4, rate_hz).astype(np.int64)
+    unit_uv = {8: 20.0, 16: 2.5, 32: 0.001}[bits]
+    stored = np.clip(truth, -120, 120) if bits == 8 else truth * (997 if bits == 32 else 1)
+    channels = files.twelve_channels(sensitivity=unit_uv, factor=1.01, baseline=-3.0)
+    made = files.dicom_waveform(
+        files.group(stored, channels, kind=kind, bits=bits, rate_hz=rate_hz), sop_class=sop_class
+    )
+    found = reading(made)
+    assert found.facts["class"] == sop_class
+    assert found.rate_hz == rate_hz
+    if bits == 32:
+        assert abs(stored).max() > 2**17
+    np.testing.assert_allclose(
+        found.samples_mv, multiplex_array(made, 0, as_raw=False).T / 1000, atol=1e-5
+    )
+    np.testing.assert_allclose(
+        found.samples_mv, (stored * unit_uv * 1.01 - 3) / 1000, rtol=1e-5, atol=1e-6
+    )
+
+
+def test_a_real_twelve_lead_object():
+    """The rhythm of a Mortara cart's object, as pydicom reads it; its median beat is left out."""
+    path = Path(get_testdata_file("waveform_ecg.dcm", download=False))
+    found, theirs = decode(path.read_bytes()), pydicom.dcmread(path)
+    assert theirs.SOPClassUID == TwelveLeadECGWaveformStorage
+    assert found.facts["groups"] == "1 of 2"  # the other one is a median beat
+    np.testing.assert_allclose(
+        found.samples_mv, multiplex_array(theirs, 0, as_raw=False).T / 1000, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize(
