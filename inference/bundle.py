@@ -285,8 +285,9 @@ def check_signature(path: Path, raw: bytes, trusted: bytes) -> None:
         signature = (path / SIGNATURE).read_bytes()
     except OSError as error:
         raise BundleError(
-            f"{path.name}: not signed, but a trusted key is set; sign it with `ecg-gateway bundle "
-            "sign` (of a shipped bundle a copy, by --out), or use one that is signed with this key"
+            f"{path.name}: not signed, but a trusted key is set (bundles_key, or --key); sign it with "
+            "`ecg-gateway bundle sign` (of a shipped bundle a copy, by --out), or use one that is"
+            " signed with this key"
         ) from error
     try:
         ed25519.Ed25519PublicKey.from_public_bytes(trusted).verify(signature, raw)
