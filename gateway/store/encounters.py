@@ -84,7 +84,8 @@ class Encounters:
         """Give the last word of ADT at a time (aware), also on a visit that had ended; else None.
 
         An empty authority on either side matches any, unless the id then means two patients. A
-        record that was merged into another is looked for there.
+        record that was merged into another is looked for there; of merges in a circle nothing is
+        known but what came after them.
         """
         return self._newest(patient_id, authority, when)
 
@@ -129,14 +130,18 @@ class Encounters:
             self.put(*retired, Encounter(), _SINCE_EVER, survivor, ended=True)
 
     def _newest(self, patient_id: str, authority: str, until: datetime) -> EncounterRow | None:
-        if not patient_id:
-            return None
+        who, seen = (patient_id, authority), set[tuple[str, str]]()
+        while who[0] and who not in seen:  # merges can lead in a circle where issuers are left out
+            seen.add(who)
+            found = _of_authority(self._rows(who[0], until), who[1])
+            if found is None or found.at != _SINCE_EVER:
+                return found
+            who = (found.patient.id, found.patient.id_authority)
+        return None
+
+    def _rows(self, patient_id: str, until: datetime) -> list[EncounterRow]:
         with self._db.read() as tx:
-            rows = [_encounter(row) for row in tx.execute(_UNTIL, {"who": patient_id, "at": until})]
-        found = _of_authority(rows, authority)
-        if found is not None and found.at == _SINCE_EVER:
-            return self._newest(found.patient.id, found.patient.id_authority, until)
-        return found
+            return [_encounter(row) for row in tx.execute(_UNTIL, {"who": patient_id, "at": until})]
 
 
 def _record(patient_id: str, authority: str) -> sa.ColumnElement[bool]:

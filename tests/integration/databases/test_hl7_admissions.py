@@ -178,6 +178,16 @@ def test_merges_may_follow_one_another_and_be_taken_back(tell, store):
     assert visit(store, 14, ("A", "HOSP")).visit_number == "V9"
 
 
+def test_merges_that_lead_in_a_circle_are_followed_once(tell, store):
+    """With an issuer there and without one back: before the first word no visit is known."""
+    tell("A40", 10, pid("B"), "MRG|A^^^HOSP")
+    tell("A40", 11, "PID|1||A||DOE^JANE", "MRG|B")
+    for who in (("A", "HOSP"), ("B", "HOSP"), ("A", ""), ("B", "")):
+        assert visit(store, 9, who) is None
+        assert store.encounters.known(*who, at(9)) is None
+    assert store.encounters.latest("A", "HOSP").patient.family == "DOE"
+
+
 @pytest.mark.parametrize("segments", [(pid(),), (pid(), "MRG|"), ("MRG|OLD",)])
 def test_a_merge_of_nobody_is_an_error(store, segments):
     """A40 without both numbers is told AE."""
