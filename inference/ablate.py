@@ -1,8 +1,9 @@
 """Ablations: one declared axis at a time against the base settings, on the same folds and seed.
 
-The cohort is read once. Each variant trains in a directory of its own: a finished one leaves its
-bundle, no checkpoint, and is not trained again; an interrupted one goes on. Every variant scores
-the same test ECGs (the guard is left out), so differences from the base are measured pair by pair.
+The cohort is read once. Each variant trains in a directory of its own: a finished one keeps its
+bundle, settings, split and log and is not trained again; an interrupted one goes on. Every variant
+scores the same test ECGs (the guard is left out), so differences from the base are measured pair by
+pair.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from inference.axes import AXES, SIZES, Size, variants
 from inference.bank import Bank, draw
 from inference.bundle import Bundle, open_bundle
 from inference.charts import aurocs, forest
-from inference.checkpoint import CHECKPOINT, check_room
+from inference.checkpoint import check_room
 from inference.cohort import Tell, silent
 from inference.develop import (
     DevelopConfig,
@@ -31,6 +32,7 @@ from inference.develop import (
     make_bundle,
     outcomes_of,
     refuse_another,
+    tidy,
     train_on,
 )
 from inference.examples import Examples
@@ -106,7 +108,7 @@ def grid(config: AblateConfig) -> list[Variant]:
     """Give the base, then every variant that differs from it.
 
     Raises:
-        ValueError: an unknown axis, or a name in `only` that no axis has.
+        ValueError: an unknown axis, a name in `only` that no axis has, or nothing but the base.
     """
     made = [
         Variant(axis, name, train)
@@ -118,6 +120,8 @@ def grid(config: AblateConfig) -> list[Variant]:
         raise ValueError(f"no variant {', '.join(sorted(unknown))} on these axes")
     wanted = [each for each in made if not config.only or each.name in config.only]
     differing = [each for each in wanted if each.train != config.base]
+    if not differing:
+        raise ValueError("nothing to compare: no variant on these axes differs from the base")
     return [Variant(BASE, BASE, config.base), *differing]
 
 
@@ -158,7 +162,7 @@ def ablate(
             drawn = _drawn(cell.train, parts, out, tell) if config.draw_once else None
             train_on(parts, folder, cell.train, progress, drawn)
             make_bundle(parts, folder, cell.train, _named(use, cell))
-            (folder / CHECKPOINT).unlink()
+        tidy(folder)
         bundle = open_bundle(folder / "bundle")
         outcomes = _scored(bundle, parts)
         base = base or outcomes
@@ -232,16 +236,19 @@ def write(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any], out: Path
 def html(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> str:
     """Give the comparison as a page."""
     base, ecgs = facts["base"], facts["ecgs"]
-    net = base["network"]
+    net, given = base["network"], base["pretrained"]
+    start = f" from the weights in {escape(Path(given).name)}" if given else ""
     told = (
         f"<p>Base: SA after layers {net['sa_after']}, gate {escape(net['gate'])}, loss "
         f"{escape(base['loss']['kind'])}, input {net['height']}x{net['width']}, {base['epochs']} "
-        f"epochs, batch {base['batch']}, peak learning rate {base['peak_lr']:g}, seed "
+        f"epochs{start}, batch {base['batch']}, peak learning rate {base['peak_lr']:g}, seed "
         f"{base['seed']}. Trained on {ecgs['train']} ECGs, threshold chosen on {ecgs['val']}, "
         f"figures of {ecgs['test']}; 95 % intervals, {facts['draws']} bootstrap draws by patient. "
         "A difference is of the same ECGs, variant less base. The intervals hold the chance of "
         "the test ECGs, not that of another seed.</p>"
     )
+    if any(row["axis"] == "size" for row in rows):
+        told += _STRETCHED
     shown = [(f"{row['axis']}: {row['variant']}", *row["metrics"]["auroc"]) for row in rows]
     moved = [
         (f"{row['axis']}: {row['variant']}", *row["difference"]["auroc"])
@@ -257,7 +264,12 @@ def html(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> str:
     return markup.document("Ablation", body)
 
 
-_HEAD = ("axis", "variant", "AUROC", "AUPRC", "F1", "AUROC less base", "F1 less base")
+_NAMES = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "F1"}
+_HEAD = ("axis", "variant", *_NAMES.values(), *(f"{name} less base" for name in _NAMES.values()))
+_STRETCHED = (
+    '<p class="note">The panel is twice as wide as high. A size of another aspect shows it '
+    "stretched, so on the axis of sizes it differs from the base in the traces' shape too.</p>"
+)
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
@@ -265,6 +277,6 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
     return [
         row["axis"],
         row["variant"],
-        *(markup.interval(found[name]) for name in _METRICS),
-        *(markup.interval(moved[name]) if moved else "" for name in ("auroc", "f1")),
+        *(markup.interval(found[name]) for name in _NAMES),
+        *(markup.interval(moved[name]) if moved else "" for name in _NAMES),
     ]

@@ -12,8 +12,9 @@ from inference.loss import KINDS
 from inference.preprocess import Recipe
 from inference.train_config import TrainConfig
 
-AXES = ("attention", "loss", "preprocess", "size")
+AXES = ("attention", "loss", "preprocess", "size", "pretraining")
 SIZES = ((128, 256), (224, 224), (256, 384), (512, 768))
+"""The panel is twice as wide as high: an input of another aspect shows it stretched."""
 AREAS_MM2 = (1.0, 16.0)
 """Smallest components that are kept, beside the base's."""
 
@@ -23,6 +24,8 @@ Size = tuple[int, int]
 
 def variants(base: TrainConfig, axis: str, sizes: Sequence[Size] = SIZES) -> dict[str, TrainConfig]:
     """Give the variants of one axis by name, the base's own value among them.
+
+    Without weights to start from, the axis `pretraining` has none.
 
     Raises:
         ValueError: an unknown axis.
@@ -54,6 +57,9 @@ def variants(base: TrainConfig, axis: str, sizes: Sequence[Size] = SIZES) -> dic
         }
     if axis == "size":
         return {f"{h}x{w}": _sized(base, h, w) for h, w in sizes}
+    if axis == "pretraining":
+        scratch = {"from scratch": replace(base, pretrained="")}
+        return {"from weights": base} | scratch if base.pretrained else {}
     raise ValueError(f"an axis is one of {', '.join(AXES)}, not {axis!r}")
 
 

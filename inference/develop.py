@@ -18,7 +18,7 @@ from inference.augment import AugmentConfig
 from inference.bank import Bank
 from inference.build import Material, build_bundle
 from inference.bundle import Bundle, check_name, created
-from inference.checkpoint import CHECKPOINT
+from inference.checkpoint import CHECKPOINT, WEIGHTS
 from inference.cohort import Tell, silent
 from inference.errors import CohortError, Unscorable
 from inference.evaluate import write
@@ -145,6 +145,12 @@ def make_bundle(
     return bundle
 
 
+def tidy(out: Path) -> None:
+    """Drop what a run that has its bundle needs no more: checkpoint, and weights of its own."""
+    for name in (CHECKPOINT, WEIGHTS):
+        (out / name).unlink(missing_ok=True)
+
+
 _FREE = ("workers", "threads", "device", "bf16", "checkpoint_minutes", "training")
 """Settings that may change when a run goes on."""
 
@@ -223,7 +229,7 @@ def outcomes_of(bundle: Bundle, sources: Sequence[CohortSource], logits: Array) 
 def _material(parts: Parts, train: TrainConfig, config: DevelopConfig, out: Path) -> Material:
     sources = parts.sources
     return Material(
-        weights=out / "weights.safetensors",
+        weights=out / WEIGHTS,
         network=train.network,
         recipe=train.recipe,
         training=inputs_of(sources["train"][:600], train, augment.PAGES),

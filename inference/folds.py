@@ -20,13 +20,13 @@ import numpy as np
 
 from inference import metrics, processes
 from inference.bundle import Bundle, open_bundle
-from inference.checkpoint import CHECKPOINT
 from inference.cohort import Tell, silent
 from inference.develop import (
     RUNTIME,
     DevelopConfig,
     make_bundle,
     refuse_another,
+    tidy,
     train_on,
     validated,
 )
@@ -77,9 +77,9 @@ def develop_all(
 ) -> dict[str, Any]:
     """Train every fold in `out`/fold-NUMBER; write and give the pooled results, in `out`/report.
 
-    A finished fold keeps bundle and report, no checkpoint, and is not trained again; an interrupted
-    one goes on. `config.test_fold` has no meaning here. Of several processes only the first builds
-    and reports; the others give nothing.
+    A finished fold keeps bundle, report, settings, split and log and is not trained again; an
+    interrupted one goes on. `config.test_fold` has no meaning here. Of several processes only the
+    first builds and reports; the others give nothing.
 
     Args:
         table: the cohort, decoded once.
@@ -116,7 +116,7 @@ def _judged(
     """Build a fold's bundle if it has none, and write its report."""
     if not (home / "bundle").exists():
         make_bundle(parts, home, train, config, tell)
-    (home / CHECKPOINT).unlink(missing_ok=True)
+    tidy(home)
     bundle = open_bundle(home / "bundle")
     results, outcomes = validated(bundle, parts, home, config, tell)
     return Judged(config.test_fold, bundle, outcomes, results["metrics"]["auroc"])

@@ -16,6 +16,7 @@ from gateway.cli.model_options import (
     Named,
     Out,
     PeakRate,
+    Pretrained,
     Seed,
     Settings,
     TestFold,
@@ -123,8 +124,8 @@ def ablate(
     out: Out,
     epochs: Epochs = 8,
     axes: Annotated[
-        str, typer.Option(help="Of: attention, loss, preprocess, size; comma separated.")
-    ] = "attention,loss,preprocess,size",
+        str, typer.Option(help="Comma separated; the last one only with --pretrained.")
+    ] = "attention,loss,preprocess,size,pretraining",
     only: Annotated[
         list[str] | None, typer.Option(help="Only this variant, by its name; may be repeated.")
     ] = None,
@@ -134,6 +135,7 @@ def ablate(
     ] = "128x256,224x224,256x384,512x768",
     batch: Batch = 16,
     peak_lr: PeakRate = 5e-4,
+    pretrained: Pretrained = "",
     seed: Seed = 1,
     folds: Folds = 5,
     test_fold: TestFold = 0,
@@ -155,7 +157,10 @@ def ablate(
     ablation = needs_train_extra("inference.ablate")
 
     check_folder(out)
-    options = shared_options(size, epochs, batch, peak_lr, seed, device, workers)
+    options = {
+        **shared_options(size, epochs, batch, peak_lr, seed, device, workers),
+        "pretrained": {"pretrained": pretrained},
+    }
     with settings_told():
         base = training_of(ctx, settings, options)
         config = ablation.AblateConfig(

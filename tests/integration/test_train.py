@@ -369,12 +369,39 @@ def test_every_fold_is_tested_by_the_network_that_did_not_see_it(tmp_path):
     assert len({row["key"] for row in rows}) == len(rows) == 24
 
     trained = len(told)
-    assert not list(out.rglob(CHECKPOINT))
+    kept = {"bundle", "config.json", "split.csv", "log.jsonl", "report"}
+    assert [{path.name for path in home.iterdir()} for home in homes] == [kept] * 3
     again = develop_all(table, out, config, use, **run)
     assert len(told) == trained
     assert again | {"created": ""} == results | {"created": ""}
     with pytest.raises(CohortError, match=r"fold-0 holds a run with other settings \(seed\)"):
         develop_all(table, out, replace(config, seed=2), use)
+
+
+def test_the_axis_of_pretraining_needs_weights():
+    """The base starts from them, its variant from scratch; without a difference nothing begins."""
+    base = replace(SMALL, pretrained="given.safetensors")
+    cells = ablate.grid(ablate.AblateConfig(base=base, axes=["pretraining"]))
+    assert [(each.name, each.train.pretrained) for each in cells] == [
+        ("base", "given.safetensors"),
+        ("from scratch", ""),
+    ]
+    everything = ablate.AblateConfig(base=SMALL)
+    assert "pretraining" not in {each.axis for each in ablate.grid(everything)}
+    with pytest.raises(ValueError, match="nothing to compare"):
+        ablate.AblateConfig(base=SMALL, axes=["pretraining"])
+
+
+def test_a_size_of_another_aspect_is_said_to_stretch_the_panel():
+    """A reader of the comparison must not take the aspect for the size."""
+    figure = dict.fromkeys(("auroc", "auprc", "f1"), (0.8, 0.7, 0.9))
+    rows = [{"axis": "base", "variant": "base", "metrics": figure, "difference": None}]
+    rows.append({"axis": "size", "variant": "224x224", "metrics": figure, "difference": figure})
+    sizes = {"train": 9, "val": 3, "test": 3}
+    base = replace(SMALL, pretrained="/of/given.safetensors").document()
+    text = ablate.html(rows, {"base": base, "ecgs": sizes, "draws": 50})
+    assert "of another aspect shows it stretched" in text
+    assert "epochs from the weights in given.safetensors, batch" in text
 
 
 @pytest.mark.slow
@@ -392,7 +419,9 @@ def test_variants_are_compared_with_the_base_and_trained_once(tmp_path):
     assert moved == pytest.approx(without["metrics"]["auroc"][0] - base["metrics"]["auroc"][0])
     card = open_bundle(tmp_path / "out" / "attention" / "none" / "bundle").card
     assert card["network"]["sa_after"] == []
-    assert "AUROC less base" in (tmp_path / "out" / "ablation.html").read_text()
+    html = (tmp_path / "out" / "ablation.html").read_text()
+    assert all(f"<th>{name} less base</th>" in html for name in ("AUROC", "AUPRC", "F1"))
+    assert "stretched" not in html
 
     again = replace(config, draw_once=True)
     drawn = ablate.ablate(table, tmp_path / "once", config=again)
@@ -400,7 +429,8 @@ def test_variants_are_compared_with_the_base_and_trained_once(tmp_path):
     assert len(list((tmp_path / "once").glob("bank-*"))) == 1
 
     trained = len(told)
-    assert not list(tmp_path.rglob(CHECKPOINT))
+    kept = {path.name for path in (tmp_path / "out" / "attention" / "none").iterdir()}
+    assert kept == {"bundle", "config.json", "split.csv", "log.jsonl"}
     assert ablate.ablate(table, tmp_path / "out", **run) == [base, without]
     assert len(told) == trained
     other = replace(config, base=replace(config.base, epochs=2))
