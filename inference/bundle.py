@@ -39,6 +39,17 @@ WEIGHTS = "weights.safetensors"
 GOLDEN = "golden/waveforms.npz"
 INT8 = ("openvino-int8.xml", "openvino-int8.bin")
 _UNLISTED = {CARD, SIGNATURE, "README.md"}
+_NEEDED: dict[str, type] = {
+    "name": str,
+    "version": str,
+    "threshold": float,
+    "validation": dict,
+    "network": dict,
+    "preprocess": dict,
+    "golden": dict,
+    "files": dict,
+}
+_IN_WORDS = {str: "a text", float: "a number with a decimal point", dict: "a table"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -203,7 +214,8 @@ def read_card(raw: bytes) -> dict[str, Any]:
     """Give a card's tables.
 
     Raises:
-        BundleError: it is none, lacks what every card has, or is of another version.
+        BundleError: it is none, lacks what every card has or has it of another kind, or is of
+            another version.
     """
     try:
         card = tomllib.loads(raw.decode())
@@ -213,13 +225,20 @@ def read_card(raw: bytes) -> dict[str, Any]:
         raise BundleError(
             f"bundle format {card.get('format')!r}; this version of the software reads {FORMAT}"
         )
-    needed = ("name", "version", "threshold", "validation", "network", "preprocess", "golden")
-    missing = [key for key in (*needed, "files") if key not in card]
+    missing = [key for key in _NEEDED if key not in card]
     if missing:
         raise BundleError(f"{CARD} lacks {', '.join(missing)}")
+    for key, kind in _NEEDED.items():
+        _check_kind(key, card[key], kind)
+    _check_kind("validation.status", card["validation"].get("status"), str)
     if not 0 < card["threshold"] < 1:
         raise BundleError(f"{CARD}: threshold must lie between 0 and 1")
     return card
+
+
+def _check_kind(key: str, value: object, kind: type) -> None:
+    if not isinstance(value, kind):
+        raise BundleError(f"{CARD}: {key} must be {_IN_WORDS[kind]}")
 
 
 def _fit(card: Mapping[str, Any]) -> tuple[NetworkConfig, Recipe]:
@@ -285,9 +304,9 @@ def check_signature(path: Path, raw: bytes, trusted: bytes) -> None:
         signature = (path / SIGNATURE).read_bytes()
     except OSError as error:
         raise BundleError(
-            f"{path.name}: not signed, but a trusted key is set (bundles_key, or --key); sign it with "
-            "`ecg-gateway bundle sign` (of a shipped bundle a copy, by --out), or use one that is"
-            " signed with this key"
+            f"{path.name}: not signed, but a trusted key is set (bundles_key, or --key); sign it "
+            "with `ecg-gateway bundle sign` (of a shipped bundle a copy, by --out), or use one "
+            "that is signed with this key"
         ) from error
     try:
         ed25519.Ed25519PublicKey.from_public_bytes(trusted).verify(signature, raw)
