@@ -1,5 +1,6 @@
 """Bundles: only what verifies is opened, and what is wrong is said."""
 
+import math
 import shutil
 
 import pytest
@@ -100,6 +101,15 @@ def test_a_link_is_refused(bundle):
         ({"format": 99}, "format 99"),
         ({"network": {"height": 32, "width": 64, "depth": 3}}, "another version"),
         ({"threshold": 1.5}, "threshold"),
+        ({"threshold": math.nan}, "threshold"),
+        ({"threshold": "0.5"}, "threshold must be a number with"),
+        ({"name": 7}, "name must be a text"),
+        ({"version": 1.0}, "version must be a text"),
+        ({"validation": "validated"}, "validation must be a table"),
+        ({"validation": {}}, r"validation\.status must be a text"),
+        ({"validation": {"status": True}}, r"validation\.status must be a text"),
+        ({"golden": [0.1]}, "golden must be a table"),
+        ({"files": ["weights.safetensors"]}, "files must be a table"),
         ({"preprocess": {"binarise": "magic"}}, "binarise"),
         ({"preprocess": {"input_height": 64, "input_width": 64}}, "input size"),
     ],
