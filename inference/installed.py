@@ -59,7 +59,7 @@ def list_bundles(site_dir: Path | None = None) -> list[Path]:
     found: dict[str, Path] = {}
     for folder in (site_dir, SHIPPED):
         if folder is not None and folder.is_dir():
-            for card in sorted(folder.glob(f"*/{CARD}")):
+            for card in sorted(folder.glob(f"[!.]*/{CARD}")):  # not `.installing-...`
                 found.setdefault(card.parent.name, card.parent)
     return list(found.values())
 

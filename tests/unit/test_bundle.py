@@ -13,7 +13,7 @@ from support.bundles import tiny_bundle
 from inference.bundle import CARD, GOLDEN, SIGNATURE, WEIGHTS, diff, open_bundle, sign, write_card
 from inference.embedding import EMBEDDING
 from inference.errors import BundleError
-from inference.installed import find_bundle, install, list_bundles
+from inference.installed import find_bundle, install, list_bundles, path_of
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +147,17 @@ def test_install_copies_a_verified_bundle_once(good, tmp_path):
     with pytest.raises(BundleError, match="new version"):
         install(other, site)
     assert not [p for p in site.iterdir() if p.name.startswith(".")]
+
+
+def test_what_an_installation_left_that_was_killed_is_no_bundle(good, tmp_path):
+    """Its temporary folder holds a whole card, and may lack a file."""
+    site = tmp_path / "site"
+    digest = open_bundle(good).digest
+    shutil.copytree(good, site / ".installing-abc123")
+    assert not [path for path in list_bundles(site) if path.parent == site]
+    assert path_of(digest, site) is None
+    first = install(good, site)
+    assert path_of(digest, site) == first.path
 
 
 def test_a_damaged_bundle_is_not_installed(bundle, tmp_path):
