@@ -223,7 +223,7 @@ def _attempt(job: _Job, max_attempts: int) -> _Result:
     except (StoreUnavailable, OutOfResources):
         raise
     except Exception as error:
-        _log.error("scoring failed", ecg=job.ecg.id, attempt=job.ecg.attempts, error=error)
+        _log.exception("scoring failed", ecg=job.ecg.id, attempt=job.ecg.attempts)
         if job.ecg.attempts < max_attempts:
             raise
         return _failed(job, type(error).__name__)
@@ -263,8 +263,8 @@ def _pdf(job: _Job, verdict: Verdict, visit: Visit, scored: Scored) -> bytes:
     ecg = replace(named, score=verdict.score, encounter=encounter, guard=scored.guard)
     try:
         return job.site.draw(ecg, scored)
-    except Exception as error:
-        _log.error("pdf.not_made", ecg=job.ecg.id, error=error)
+    except Exception:
+        _log.exception("pdf.not_made", ecg=job.ecg.id)
         return b""
 
 
@@ -283,8 +283,8 @@ def _failed(job: _Job, reason: str) -> _Result:
         return _Result(outcome, _told(job, verdict, visit))
     except (StoreUnavailable, OutOfResources):
         raise
-    except Exception as error:
-        _log.error("failure not told", ecg=job.ecg.id, error=error)
+    except Exception:
+        _log.exception("failure not told", ecg=job.ecg.id)
         return _Result(outcome)
 
 

@@ -136,10 +136,8 @@ class Association:
         except NotUnderstood as error:
             log.info("dicom connection dropped", address=self._address, reason=str(error))
             self._abort(INVALID_PDU)
-        except Exception as error:
-            log.error(  # noqa: TRY400 - a foreign error's text may quote the object
-                "dicom association failed", address=self._address, error=type(error).__name__
-            )
+        except Exception:
+            log.exception("dicom association failed", address=self._address)
             self._abort(NOT_SPECIFIED)
         finally:
             self._leave()
@@ -275,7 +273,7 @@ class Association:
             comment = str(error) or type(error).__name__
         else:
             comment = "internal error"
-            log.error("dicom store failed", address=self._address, error=type(error).__name__)
+            log.error("dicom store failed", address=self._address, exc_info=error)
         self._record(self._seated, f"C-STORE refused, status {status:04X}: {comment}")
         self._respond(message, status, comment)
 
@@ -289,8 +287,8 @@ class Association:
         log.warning("dicom refused", peer=peer, address=self._address, reason=reason)
         try:
             self._services.refused("dicom", peer, self._address, reason)
-        except Exception as error:
-            log.warning("dicom refusal not recorded", error=type(error).__name__)
+        except Exception:
+            log.warning("dicom refusal not recorded", exc_info=True)
 
     def _send(self, data: bytes) -> None:
         self._channel.send(data, self._options.dimse_timeout_s)

@@ -118,9 +118,9 @@ class DicomListener:
                 continue
             try:
                 self._begin(sock, str(peer[0]))
-            except Exception as error:  # no thread to be had, or the peer is gone already
+            except Exception:  # no thread to be had, or the peer is gone already
+                log.warning("dicom cannot serve a connection", exc_info=True)
                 sock.close()
-                log.warning("dicom cannot serve a connection", error=type(error).__name__)
                 self._stopping.wait(OUT_OF_FILES_PAUSE_S)
 
     def _begin(self, sock: socket.socket, address: str) -> None:

@@ -10,6 +10,8 @@
                  ├─> AR/CR ── pause, so many times ──> dead
                  └─> nothing, or something else ─────> the same bytes again, for ever
 
+An error that nobody foresaw, wherever it comes from, is like no answer: a pause, then again.
+
 The store hands out the oldest message whose patient has none before it that is still open, so the
 order holds per patient and a message that keeps failing delays that patient only.
 """
@@ -41,6 +43,7 @@ from gateway.errors import (
     StoreUnavailable,
 )
 from gateway.hl7 import oru
+from gateway.log import describe
 from gateway.store import Blob, Store
 from gateway.store.rows import DeliveryRow, NewDelivery
 
@@ -152,10 +155,10 @@ class Courier:
                 if not self.step(stop) and not stop.is_set():
                     self._wait(self._idle_s())
             except GatewayError as error:
-                self._log.warning("courier.trouble", error=type(error).__name__)
+                self._log.warning("courier.trouble", error=error)
                 stop.wait(self.trouble_pause_s)
-            except Exception as error:
-                self._log.error("courier.fault", error=type(error).__name__)
+            except Exception:
+                self._log.exception("courier.fault")
                 stop.wait(self.trouble_pause_s)
 
     def step(self, stop: threading.Event) -> bool:
@@ -166,19 +169,29 @@ class Courier:
         )
         if delivery is None:
             return False
+        try:
+            self._settle(delivery, now, stop)
+        except (StoreUnavailable, OutOfResources):
+            raise
+        except Exception as error:
+            self._log.exception("delivery.fault", delivery=delivery.id, ecg=delivery.ecg_id)
+            self._again(delivery, self._destination.pause_s(delivery.attempts), describe(error))
+        return True
+
+    def _settle(self, delivery: DeliveryRow, now: datetime, stop: threading.Event) -> None:
+        """Bring a claimed delivery to the outcome of this attempt."""
         ruling = self._rules.on(delivery, self._destination)
         if why := ruling.objection:
             self._store.outbox.dead(delivery.id, self._owner, why)
             self._log.error("delivery.dead", delivery=delivery.id, ecg=delivery.ecg_id, why=why)
-            return True
+            return
         until = delivery.expires_at  # of an alert
         if until is not None and not (ruling.alerts and now < until):
             self._store.outbox.expire(delivery.id, self._owner, self._rules.instead(delivery))
             self._log.warning("delivery.expired", delivery=delivery.id, ecg=delivery.ecg_id)
-            return True
+            return
         self._attempt(delivery, ruling.merged)
         stop.wait(self._pause_s())
-        return True
 
     def _attempt(self, delivery: DeliveryRow, merged: Patient | None) -> None:
         try:
@@ -249,18 +262,17 @@ class Courier:
             self._settled(delivery)
             self._log.error("delivery.dead", delivery=delivery.id, answer=str(error), times=times)
             return
-        self._again(delivery, self._destination.pause_s(times), error)
+        self._again(delivery, self._destination.pause_s(times), describe(error))
 
     def _unknown(self, delivery: DeliveryRow, error: DeliveryError) -> None:
         self._failures += 1
         pause_s = max(self._destination.pause_s(delivery.attempts), self._pause_s())
-        self._again(delivery, pause_s, error)
+        self._again(delivery, pause_s, describe(error))
 
-    def _again(self, delivery: DeliveryRow, pause_s: float, error: DeliveryError) -> None:
+    def _again(self, delivery: DeliveryRow, pause_s: float, error: str) -> None:
         at = self._now() + timedelta(seconds=pause_s)
-        text = f"{type(error).__name__}: {error}"
-        self._store.outbox.retry(delivery.id, self._owner, at, text)
-        self._log.warning("delivery.retry", delivery=delivery.id, pause_s=pause_s, error=text)
+        self._store.outbox.retry(delivery.id, self._owner, at, error)
+        self._log.warning("delivery.retry", delivery=delivery.id, pause_s=pause_s, error=error)
 
     def _pause_s(self) -> float:
         """Pause of the whole courier: the first unknown outcome may be one message's own fault."""

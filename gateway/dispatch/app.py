@@ -139,9 +139,9 @@ def _careful(score: Callable[[str], None]) -> Callable[[str], None]:
     def run(ecg_id: str) -> None:
         try:
             score(ecg_id)
-        except Exception as error:
+        except Exception:
             # The row is the truth: it is still claimable, and the sweeper comes by.
-            _log.error("scoring did not end", ecg=ecg_id, error=type(error).__name__)
+            _log.exception("scoring did not end", ecg=ecg_id)
 
     return run
 

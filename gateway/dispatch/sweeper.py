@@ -57,8 +57,8 @@ class Sweeper:
         while True:
             try:
                 self.sweep()
-            except Exception as error:
-                _log.warning("sweep failed", error=type(error).__name__)
+            except Exception:
+                _log.warning("sweep failed", exc_info=True)
             if stop.wait(self._every_s):
                 return
 

@@ -8,6 +8,7 @@ import threading
 
 import pytest
 from pydicom.uid import generate_uid
+from structlog.testing import capture_logs
 from support import dicom as support
 from support.dicom import DEADLINE_S, FakeIntake, associated, connected, listening, waveform
 
@@ -197,8 +198,11 @@ def test_what_cannot_be_kept_is_never_a_success(intake, error, status, comment):
     """Each error has its status; a foreign error's text, which may be PHI, stays inside."""
     intake.error = error
     with listening(intake) as port:
-        answer = support.store(port, waveform())
+        with capture_logs() as logs:
+            answer = support.store(port, waveform())
         assert (answer.Status, answer.ErrorComment) == (status, comment)
+        placed = [event["event"] for event in logs if event.get("exc_info")]
+        assert placed == (["dicom store failed"] if status == 0xC000 else [])
         intake.error = None
         assert support.store(port, waveform()).Status == 0x0000
     assert len(intake.woken) == 1

@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 import sqlalchemy as sa
+from structlog.testing import capture_logs
 from support.ehr import add_result, destination, site
 from support.stores import lose
 
@@ -13,7 +14,13 @@ from gateway.delivery.answers import judge
 from gateway.delivery.courier import Courier, Lease, Rules, Ruling
 from gateway.delivery.prepare import prepare_late
 from gateway.ecg import DeliveryState, Patient, State
-from gateway.errors import NoAcknowledgement, PeerBusy, PeerUnreachable, Rejected
+from gateway.errors import (
+    NoAcknowledgement,
+    PeerBusy,
+    PeerUnreachable,
+    Rejected,
+    StoreUnavailable,
+)
 from gateway.hl7.reading import read
 from gateway.policy import Mode
 from gateway.store import open_store
@@ -355,6 +362,47 @@ def test_pauses_double_up_to_the_cap():
     assert [where.pause_s(n) for n in (0, 1, 2, 3, 7, 10_000)] == [0, 1, 2, 4, 60, 60]
 
 
+def test_an_error_that_nobody_foresaw_is_retried_with_backoff(store, clock):
+    """It ends the attempt like an unknown outcome, and holds up no other patient's result."""
+    faulty = add_result(store, 1, site(EHR))
+    other = add_result(store, 2, site(EHR))
+    calls = []
+
+    def rule(delivery, _destination):
+        calls.append(delivery.ecg_id)
+        if calls.count(faulty) < 4 and delivery.ecg_id == faulty:
+            raise ZeroDivisionError("Anna Test")
+        return Ruling()
+
+    courier = make(store, FakeWire(), clock, rules=Rules(on=rule))
+    clock.move(1)
+    with capture_logs() as logs:
+        assert courier.step(threading.Event())
+    (row,) = store.deliveries.of_ecg(faulty)
+    assert (row.state, row.last_error) == (DeliveryState.PENDING, "ZeroDivisionError")
+    assert row.next_attempt_at == clock() + timedelta(seconds=EHR.pause_s(1))
+    (fault,) = [event for event in logs if event["event"] == "delivery.fault"]
+    assert fault["exc_info"]
+    assert "Anna" not in str(store.ecgs.events(faulty))
+    assert courier.step(threading.Event())
+    assert states(store, faulty, other) == [DeliveryState.PENDING, DeliveryState.ACKNOWLEDGED]
+    assert drain(courier, clock) == 3
+    assert states(store, faulty) == [DeliveryState.ACKNOWLEDGED]
+    assert calls == [faulty, other, *[faulty] * 3]
+
+
+def test_trouble_of_the_store_is_no_fault_of_a_delivery(store, clock):
+    """Its claim runs out by itself, for nothing can be written of it now."""
+    add_result(store, 1, site(EHR))
+
+    def rule(*_):
+        raise StoreUnavailable("away")
+
+    clock.move(1)
+    with pytest.raises(StoreUnavailable):
+        make(store, FakeWire(), clock, rules=Rules(on=rule)).step(threading.Event())
+
+
 def test_a_store_in_trouble_does_not_end_the_courier(store, clock):
     """Whatever a step raises, the courier goes on until it is told to stop."""
     stop = threading.Event()
@@ -374,8 +422,10 @@ def test_a_store_in_trouble_does_not_end_the_courier(store, clock):
     broken = Broken()
     courier = make(store, FakeWire(), broken)
     courier.trouble_pause_s = 0.0
-    courier.run(stop)
+    with capture_logs() as logs:
+        courier.run(stop)
     assert broken.calls == 3
+    assert [event["event"] for event in logs if event.get("exc_info")] == ["courier.fault"] * 2
 
 
 ACK = b"MSH|^~\\&|E|H|G|H|2026||ACK|9|T|2.5.1\rMSA|%s|%s\r%s"

@@ -236,7 +236,9 @@ def test_an_error_is_tried_again_and_then_held(store: Store):
     ecg_id = take(store).ecg_id
     secret = ValueError("Anna Test, born 1950")
     for attempt in (1, 2):
-        score(store, ecg_id, secret)
+        with capture_logs() as logs:
+            score(store, ecg_id, secret)
+        assert [event["event"] for event in logs if event.get("exc_info")] == ["scoring failed"]
         row = store.ecgs.get(ecg_id)
         assert (row.state, row.attempts) == (State.RECEIVED, attempt)
     score(store, ecg_id, secret)
@@ -296,8 +298,10 @@ def test_a_failure_that_cannot_even_be_told_is_held(store: Store, monkeypatch: p
 
     monkeypatch.setattr("gateway.scoring.prepare", fail)
     ecg_id = take(store).ecg_id
-    for _ in range(3):
-        score(store, ecg_id, Scored())
+    with capture_logs() as logs:
+        for _ in range(3):
+            score(store, ecg_id, Scored())
+    assert "failure not told" in [event["event"] for event in logs if event.get("exc_info")]
     row = store.ecgs.get(ecg_id)
     assert (row.state, row.reason) == (State.FAILED, "ValueError")
     assert store.ecgs.events(ecg_id)[-1].what == "nobody told"
@@ -485,7 +489,7 @@ def test_a_pdf_that_cannot_be_made_holds_no_alert_up(store: Store):
     assert told.alert
     assert documents(store, ecg_id) == {}
     assert store.ecgs.get(ecg_id).attempts == 1
-    assert "pdf.not_made" in [each["event"] for each in logs]
+    assert "pdf.not_made" in [each["event"] for each in logs if each.get("exc_info")]
 
 
 def test_what_was_accepted_is_told_from_the_reserve(

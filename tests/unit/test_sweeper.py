@@ -7,6 +7,9 @@ import subprocess
 import sys
 import threading
 
+from structlog.testing import capture_logs
+
+from gateway.dispatch.app import TASK, make_app
 from gateway.dispatch.owners import is_dead, make_owner
 from gateway.dispatch.sweeper import Sweeper
 from gateway.errors import StoreUnavailable
@@ -101,8 +104,22 @@ def test_sweeping_goes_on_after_trouble():
             return []
 
     wakeups = FakeWakeups()
-    Sweeper(Troubled(["a"]), wakeups, is_dead, 0.01).run(stop)
+    with capture_logs() as logs:
+        Sweeper(Troubled(["a"]), wakeups, is_dead, 0.01).run(stop)
     assert wakeups.woken == ["a"]
+    assert [event["event"] for event in logs if event.get("exc_info")] == ["sweep failed"]
+
+
+def test_a_score_that_does_not_end_is_logged_with_its_place():
+    """The task ends quietly, for the row is the truth; the log says where it went wrong."""
+
+    def fails(_ecg_id: str) -> None:
+        raise ZeroDivisionError
+
+    app = make_app("memory://", fails)
+    with capture_logs() as logs:
+        app.tasks[TASK]("an ecg")
+    assert [event["event"] for event in logs if event.get("exc_info")] == ["scoring did not end"]
 
 
 def test_this_process_lives():
