@@ -252,6 +252,7 @@ def _material(parts: Parts, train: TrainConfig, config: DevelopConfig, out: Path
             "data": {
                 "attribution": "the site's own cohort",
                 "table_sha256": parts.digest,
+                "split": "by patient",
                 **{use: len(sources[use]) for use in USES},
                 "positive": {use: sum(s.label for s in sources[use]) for use in USES},
                 "refused": {use: len(parts.refused[use]) for use in USES},

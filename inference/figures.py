@@ -16,8 +16,9 @@ import numpy as np
 from inference import metrics
 from inference.bundle import Bundle, created
 from inference.errors import CohortError
+from inference.figures_cohort import cohort_figures
 from inference.metrics import Array
-from inference.outcomes import KNOWN, SUBGROUPS, Outcomes
+from inference.outcomes import SUBGROUPS, Outcomes
 
 PREVALENCE, ECGS_PER_DAY = 0.002, 150.0
 """Of the outcome among the ECGs of an emergency department, and how many those are."""
@@ -76,18 +77,10 @@ def summarise(outcomes: Outcomes, bundle: Bundle, config: EvaluateConfig) -> dic
                 "threshold_rule": bundle.card.get("threshold_rule", {}),
                 "calibration": bundle.card.get("calibration", {}),
                 "data": bundle.card.get("data", {}),
+                "training": bundle.card.get("training", {}),
+                "network": bundle.network.document(),
             },
-            "cohort": {
-                "ecgs": int(labels.size),
-                "patients": int(np.unique(outcomes.groups).size),
-                "positive": int(labels.sum()),
-                "prevalence": prevalence,
-                "refused": dict(outcomes.refused),
-                "refused_positive": outcomes.refused_positive,
-                "left_out": _left_out(outcomes),
-                "unknown": _unknown(outcomes),
-                "guard": _guarded(outcomes),
-            },
+            "cohort": cohort_figures(outcomes),
             "metrics": intervals(outcomes, threshold, config),
             "baselines": {"all_positive_f1": metrics.all_positive_f1(prevalence)},
             "confusion": metrics.confusion(labels, scores, threshold),
@@ -110,33 +103,6 @@ def of_probabilities(labels: Array, scores: Array) -> dict[str, Any]:
         "calibration_line": metrics.calibration_line(labels, log_odds(scores)),
         "observed_over_expected": float(labels.mean()) / float(scores.mean()),
     }
-
-
-def _left_out(outcomes: Outcomes) -> dict[str, list[int]]:
-    """Give the rows without a score by their reason."""
-    rows: dict[str, list[int]] = {}
-    for case, reason in outcomes.left_out.items():
-        rows.setdefault(reason, []).append(case.row)
-    return {reason: sorted(rows[reason]) for reason in sorted(rows)}
-
-
-def _unknown(outcomes: Outcomes) -> dict[str, int]:
-    """Count the scored ECGs whose sex, age or site the table leaves open."""
-    strata = outcomes.strata
-    return {n: int((strata[n] == "").sum()) for n in KNOWN if n in strata}
-
-
-def _guarded(outcomes: Outcomes) -> dict[str, Any]:
-    """Count what the guard refused as out of domain; say how far what it let pass lies, and may."""
-    told: dict[str, Any] = {"refused": outcomes.refused.get("out-of-domain", 0)}
-    for name, bound in (("distance", "bound"), ("embedding", "embedding_bound")):
-        measured = [record for record in outcomes.guard if bound in record]
-        if measured:
-            found = np.array([record[name] for record in measured], float)
-            told[name] = [*np.quantile(found, (0.5, 0.95, 1.0)).tolist(), measured[0][bound]]
-    if outcomes.guard:
-        told["electrodes"] = sum(bool(record.get("electrodes")) for record in outcomes.guard)
-    return told
 
 
 def _at_real_prevalence(

@@ -11,7 +11,8 @@ from inference.charts import aurocs, chart
 from inference.figures import LEAST
 from inference.forms import U8
 from inference.markup import data_url, document, interval, number, table
-from inference.report_cohort import cohort_section, missing
+from inference.report_cohort import cohort_section
+from inference.report_tripod import meaning, trained, tripod_section
 from inference.thresholds import written
 
 NAMES = {
@@ -33,11 +34,6 @@ _GROUPS = {
     "format": "file format",
     "layout": "layout of the page",
 }
-_RULES = {
-    "f1": "the highest F1",
-    "sensitivity": "a sensitivity of at least {sensitivity:g}",
-    "cost": "the lowest cost, {miss:g} a missed case and {false_alarm:g} a false alarm",
-}
 
 
 def html(results: Mapping[str, Any], misses: Sequence[tuple[str, U8]] = ()) -> str:
@@ -53,7 +49,7 @@ def html(results: Mapping[str, Any], misses: Sequence[tuple[str, U8]] = ()) -> s
         _subgroups(results),
         _drop(results.get("drop")),
         _pictures(misses),
-        _tripod(results),
+        tripod_section(results),
     ]
     return document(str(results["title"]), "".join(parts))
 
@@ -67,10 +63,10 @@ def _model(results: Mapping[str, Any]) -> str:
         f"<p>Model <b>{escape(model['name'])} {escape(model['version'])}</b>, {_which(results)}"
         f"{escape(runtime)}; written {escape(results['created'])}.<br>"
         f"Outcome: <b>{escape(endpoint.get('name', ''))}</b> "
-        f"({escape(endpoint.get('meaning', ''))}).</p>"
+        f"({escape(endpoint.get('meaning', ''))}).<br>{escape(trained(model))}</p>"
         f'<p class="warn"><b>{escape(validation["status"] + by)}.</b> '
         f"{escape(endpoint.get('caution', ''))} {escape(validation.get('note', ''))}<br>"
-        f"{escape(_meaning(model['calibration']))}</p>"
+        f"{escape(meaning(model['calibration']))}</p>"
     )
 
 
@@ -81,33 +77,6 @@ def _which(results: Mapping[str, Any]) -> str:
     model = results["model"]
     bundle, threshold = escape(model["bundle"][:16]), written(model["threshold"])
     return f"bundle <code>{bundle}</code>, threshold {threshold}"
-
-
-def _meaning(calibration: Mapping[str, Any]) -> str:
-    """Say of what the score is a probability."""
-    if not calibration:
-        return "The score is not a calibrated probability until the model is recalibrated on site."
-    ecgs, positive = calibration["ecgs"], calibration["positive"]
-    fitted = f"Recalibrated on {ecgs} ECGs, {positive} of them with the outcome."
-    return str(calibration.get("note", fitted))
-
-
-def _output(model: Mapping[str, Any]) -> str:
-    """Say what the score is and how its threshold was chosen (TRIPOD+AI, item 15)."""
-    rule = model["threshold_rule"]
-    chosen = f"{rule['ecgs']} for {_RULES[rule['rule']].format(**rule)}" if rule else ""
-    level = model["threshold"]
-    threshold = "a threshold for each fold" if level is None else f"threshold {written(level)}"
-    return (
-        f"a score from 0 to 1; {threshold}, chosen on "
-        f"{chosen or 'validation data only'}. {_meaning(model['calibration'])}"
-    )
-
-
-def _specification(results: Mapping[str, Any]) -> str:
-    if "folds" in results:
-        return "the bundles in the table of folds, with their cards"
-    return f"bundle {results['model']['bundle']}, with its card"
 
 
 def _folds(given: Mapping[str, Any] | None) -> str:
@@ -309,40 +278,3 @@ def _pictures(misses: Sequence[tuple[str, U8]]) -> str:
     )
     note = '<p class="note">Drawn anew of what the model read, without header or names.</p>'
     return f"<h2>The most confident mistakes</h2>{note}{shown}" if shown else ""
-
-
-def _tripod(results: Mapping[str, Any]) -> str:
-    """Fill the items of TRIPOD+AI (Collins et al., BMJ 2024;385:e078378) that a report can."""
-    model, cohort, data = results["model"], results["cohort"], results["model"]["data"]
-    sizes = [f"{name} {data[name]}" for name in ("train", "training", "val", "validation", "test")
-             if name in data]  # fmt: skip
-    draws = results["bootstrap"]["draws"]
-    rows = [
-        ("5a Data", f"{data.get('attribution', 'see the card')} ({', '.join(sizes)})"),
-        ("7 Data preparation", "one look for every source; the four steps of the bundle's card"),
-        ("8a Outcome", model["endpoint"].get("meaning", "")),
-        ("9a Predictors", "the traces of one 12-lead ECG; no header, label or patient detail"),
-        ("10 Sample size", f"{cohort['ecgs']} ECGs, {cohort['positive']} with the outcome"),
-        ("11 Missing data", missing(cohort)),
-        ("12e Performance measures", f"95 % intervals, {draws} bootstrap draws by patient"),
-        ("13 Class imbalance", f"{cohort['prevalence']:.1%} here; restated at a real prevalence"),
-        ("14 Fairness", "the subgroup table" if results["subgroups"] else "no subgroup is named"),
-        ("15 Model output", _output(model)),
-        ("16 Training versus evaluation", results["title"]),
-        ("20a Participants", "the cohort table"),
-        ("22 Model specification", _specification(results)),
-        ("23a Model performance", "the results, curves and subgroups"),
-        ("24 Model updating", "the card's [calibration] table, if it was recalibrated"),
-        ("27a Usability", "ECGs that may not be judged are refused with a reason"),
-    ]  # fmt: skip
-    people = (
-        "1-4 title, abstract, background and objectives; 5b dates; 6 setting, eligibility and "
-        "treatment; 8b-c who assessed the outcome, and how; 17 ethics; 18 funding, interests, "
-        "protocol, registration and sharing; 19 patients and public; 25-26 interpretation and "
-        "limitations; 27b-c use and further research"
-    )
-    return (
-        "<h2>TRIPOD+AI items that this report fills</h2>"
-        + table(("item", ""), rows)
-        + f'<p class="note">For people to write: {people}.</p>'
-    )

@@ -111,6 +111,55 @@ def test_the_report_names_everything_and_nobody(bundle, outcomes, tmp_path):
     assert read_results(tmp_path / "results.json")["metrics"] == results["metrics"]
 
 
+def test_every_item_of_tripod_is_filled_or_left_for_people(bundle, outcomes):
+    """All 27 with their parts: 12b and so on, from what card and results know."""
+    told = {
+        "data": {
+            "attribution": "us",
+            "train": 90,
+            "val": 30,
+            "test": 30,
+            "positive": {"train": 9, "val": 3, "test": 4},
+            "split": "by patient",
+        },
+        "training": {"epochs": 60, "loss": "focal", "peak_lr": 5e-4, "batch": 16, "seed": 1},
+    }
+    known = replace(bundle, card=CARD | told)
+    text = report.html(summarise(outcomes, known, EvaluateConfig(draws=50)))
+    for said in (
+        "Trained for 60 epochs with the loss focal, batch 16, peak learning rate 0.0005, seed 1.",
+        "ECGs recorded from 2026-01 to 2026-03",
+        "ECGs: 90 to train, 30 to validate, 30 to test; split: by patient",
+        "ResNet50, spatial attention after layers 1, 2, 3. Trained for 60 epochs",
+        "60 ECGs of 40 patients, ",
+        "age 60 years (median; quartiles 45 and 74)",
+        "to train 90 ECGs, 9 with the outcome; to validate 30 ECGs, 3 with the outcome",
+        "not examined: the cohort names fewer than two sites",
+        "<td>none: weights and scores as trained</td>",
+    ):
+        assert said in text, said
+    listed = _spread(text[text.index("<h2>TRIPOD+AI") :])
+    parts = {5: "ab", 8: "abc", 9: "abc", 12: "abcdefg", 20: "abc", 23: "ab", 27: "abc"}
+    items = {f"{number}{part}" for number in range(1, 28) for part in parts.get(number, [""])}
+    assert items - listed == set()
+    bare = replace(outcomes, cases=[], strata={})
+    text = report.html(summarise(bare, bundle, EvaluateConfig(draws=50)))
+    assert "For people to write: 5b dates; 1-4 title" in text
+    assert "Training: the card does not tell." in text
+
+
+def _spread(text):
+    """The items that a text names, `8b-c` and `25-26` spread out."""
+    items = set()
+    for number, part, last in re.findall(r"\b(\d+)([a-g]?)(?:-([a-g]|\d+))? [a-zA-Z]", text):
+        items.add(number + part)
+        if last.isdigit():
+            items |= {str(n) for n in range(int(number), int(last) + 1)}
+        elif last:
+            items |= {number + chr(c) for c in range(ord(part), ord(last) + 1)}
+    return items
+
+
 def test_the_report_says_what_the_guard_did(bundle, outcomes, tmp_path):
     """How many it refused, none included, and how far from the training inputs the others are."""
     measured = [
