@@ -20,13 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from inference.beats import page_rows, r_peaks
 from inference.errors import Record
-from inference.forms import LEADS, Tracings
-
-F64 = NDArray[np.float64]
+from inference.forms import F64, LEADS, Tracings
 
 USUAL = Path(__file__).parent / "electrodes.json"
 """Mean covariances and bounds, as fitted."""

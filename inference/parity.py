@@ -14,12 +14,12 @@ from inference.bundle import INT8, Bundle, open_bundle, write_card
 from inference.cohort import Tell, silent
 from inference.decode import decode_file
 from inference.embedding import Embedding
-from inference.forms import F32
+from inference.forms import F32, F64
 from inference.metrics import Array, auroc
 from inference.outcomes import Outcomes
 from inference.prepare import look
 from inference.preprocess import preprocess
-from inference.runtime import F64, Outputs, probability
+from inference.runtime import Outputs, probability
 from inference.runtime.vino import VinoRuntime, has_bf16
 
 LARGEST = {"openvino-fp32": 0.002, "openvino-bf16": 0.01}

@@ -18,10 +18,10 @@ from inference import electrodes, golden, guard
 from inference.bundle import Bundle, open_bundle
 from inference.decode import decode, decode_file
 from inference.errors import BundleError, InferenceError, Record, Unscorable
-from inference.forms import F32, U8, Picture, Tracings, Waveform
+from inference.forms import F32, F64, U8, Picture, Tracings, Waveform
 from inference.prepare import Clock, Prepared, evidence, look, pictures
 from inference.preprocess import preprocess
-from inference.runtime import BOUNDS, F64, Runtime, candidates, load, probability
+from inference.runtime import BOUNDS, Runtime, candidates, load, probability
 
 _log = logging.getLogger(__name__)
 NOT_MEASURED = "not measured"

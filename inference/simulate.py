@@ -13,9 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.forms import Waveform
-
-F64 = NDArray[np.float64]
+from inference.forms import F64, Waveform
 
 _LEAD_MATRIX = np.array(
     [  # rows I II V1..V6 from x (left), y (down), z (back); Dower 1980

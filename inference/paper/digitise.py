@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.forms import F32
+from inference.forms import F32, F64
 from inference.paper.grid import Grid
-from inference.paper.runs import F64, I64, Runs
+from inference.paper.runs import I64, Runs
 
 _STEEP = 1.6  # stroke widths: a taller run holds more than a nearly flat stroke
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from inference.forms import F64
 from inference.limbs import RELATIONS
 from inference.paper.digitise import Curve, sample
 from inference.paper.layout import Layout
-from inference.paper.runs import F64
 
 LABEL_MM = 12.0
 """What the label of a lead may take from its column's beginning."""

@@ -16,8 +16,7 @@ from numpy.polynomial import polynomial
 from numpy.typing import NDArray
 
 from inference.errors import Unscorable
-from inference.forms import F32, U8
-from inference.paper.grid import F64
+from inference.forms import F32, F64, U8
 
 _ROUNDS = ((2, 0.3), (3, 0.3), (3, 0.2))
 """Degree of the polynomials, which are the next round's waves, and what is no stray, squares."""

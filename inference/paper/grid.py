@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.errors import Unscorable
-from inference.forms import F32
+from inference.forms import F32, F64
 
-F64 = NDArray[np.float64]
 C128 = NDArray[np.complex128]
 
 _BINS = 8192  # zero-padded FFT length

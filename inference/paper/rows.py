@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.forms import U8
+from inference.forms import F64, U8
 from inference.paper.grid import Grid
-from inference.paper.runs import F64, Runs
+from inference.paper.runs import Runs
 
 _PIECE_MM = 8.0  # wider than a letter
 _PULSE_PIECE_MM = 16.0  # wider: the pulse hangs on a trace

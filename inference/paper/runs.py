@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.forms import U8
+from inference.forms import F64, U8
 
-F64 = NDArray[np.float64]
 I64 = NDArray[np.intp]
 
 

@@ -18,9 +18,8 @@ from typing import Any
 import numpy as np
 
 from inference import electrodes
-from inference.electrodes import F64
 from inference.errors import Unscorable
-from inference.forms import F32, Waveform
+from inference.forms import F32, F64, Waveform
 from inference.reference import ptbxl
 from inference.tracings import cut
 

@@ -11,13 +11,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from inference.forms import F32, U8
+from inference.forms import F32, F64, U8
 
 FINE_PER_MM = 20
 
-F64 = NDArray[np.float64]
 _FULL = 255 << 16  # a pixel full of ink, in fixed point
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from inference.forms import U8, Tracings
-from inference.render.ink import F64, Pen, centred, coverage
+from inference.forms import F64, U8, Tracings
+from inference.render.ink import Pen, centred, coverage
 
 WIDTH_MM = 250.0
 HEIGHT_MM = 125.0

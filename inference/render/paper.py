@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from inference.forms import U8, Tracings, Waveform
-from inference.render.ink import F64, Pen, coverage
+from inference.forms import F64, U8, Tracings, Waveform
+from inference.render.ink import Pen, coverage
 from inference.render.layout import Page, Style, Text, Trace, lay_out
 from inference.render.text import inked, legible
 

@@ -15,13 +15,11 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from inference.bundle import INT8, Bundle
 from inference.errors import BundleError, RuntimeMissing
-from inference.forms import F32
+from inference.forms import F32, F64
 
-F64 = NDArray[np.float64]
 RUNTIMES = ("openvino-int8", "openvino-bf16", "openvino-fp32", "torch")
 """Fastest first, as the reference machine's CPU was; torch is there the slowest."""
 _DRIVER = Path("/proc/driver/nvidia/version")

@@ -8,8 +8,8 @@ import numpy as np
 
 from inference.bundle import Bundle
 from inference.errors import RuntimeMissing
-from inference.forms import F32
-from inference.runtime import F64, Outputs, missing_weight
+from inference.forms import F32, F64
+from inference.runtime import Outputs, missing_weight
 
 try:
     import torch

@@ -12,8 +12,8 @@ import openvino as ov
 from inference.architecture import FEATURES
 from inference.bundle import INT8, Bundle
 from inference.errors import BundleError, RuntimeMissing
-from inference.forms import F32
-from inference.runtime import F64, Outputs, graph
+from inference.forms import F32, F64
+from inference.runtime import Outputs, graph
 
 PRECISIONS = ("int8", "bf16", "fp32")
 _LARGEST_BATCH = 8
