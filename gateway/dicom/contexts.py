@@ -1,8 +1,12 @@
 """What the SCP takes: abstract syntaxes and the transfer syntaxes that can be decoded (PS3.4 B.5).
 
-Only transfer syntaxes that the base install can decode are accepted; JPEG Lossless (.57, .70)
-needs a decoder that it lacks, so a sender falls back to an uncompressed one. A context that is not
-supported is refused by itself, never the association (PS3.8 9.3.3.2).
+Taken is what the base install decodes; docs/input-checks.md has the table. JPEG Extended (.51) is
+decoded of 8 bits alone, which no negotiation tells, so it is taken only where nothing else is
+offered. Refused are JPEG Lossless (.57, .70), for which there is no sound decoder
+(docs/decisions/0006-dependencies.md), and Explicit VR Big Endian (retired in 2006), which files may
+have: who stores an uncompressed or losslessly compressed object must also offer Implicit VR Little
+Endian (PS3.5 10.1), so such a sender converts. A context that is not supported is refused by
+itself, never the association (PS3.8 9.3.3.2).
 """
 
 from __future__ import annotations
@@ -38,13 +42,17 @@ IMPLICIT_LE = "1.2.840.10008.1.2"
 EXPLICIT_LE = "1.2.840.10008.1.2.1"
 DEFLATED_LE = "1.2.840.10008.1.2.1.99"
 UNCOMPRESSED = (EXPLICIT_LE, IMPLICIT_LE, DEFLATED_LE)
+JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
 COMPRESSED_IMAGES = (
     "1.2.840.10008.1.2.4.50",  # JPEG baseline
-    "1.2.840.10008.1.2.4.51",  # JPEG extended
+    JPEG_EXTENDED,  # of 8 bits; of 12 it is kept, and unscorable
     "1.2.840.10008.1.2.4.80",  # JPEG-LS lossless
     "1.2.840.10008.1.2.4.81",  # JPEG-LS near lossless
     "1.2.840.10008.1.2.4.90",  # JPEG 2000 lossless
     "1.2.840.10008.1.2.4.91",  # JPEG 2000
+    "1.2.840.10008.1.2.4.201",  # high-throughput JPEG 2000 lossless
+    "1.2.840.10008.1.2.4.202",  # high-throughput JPEG 2000 lossless, resolutions in order
+    "1.2.840.10008.1.2.4.203",  # high-throughput JPEG 2000
     "1.2.840.10008.1.2.5",  # RLE
 )
 
@@ -58,7 +66,8 @@ STORAGE: dict[str, tuple[str, ...]] = {
 SUPPORTED: dict[str, tuple[str, ...]] = {VERIFICATION: (EXPLICIT_LE, IMPLICIT_LE), **STORAGE}
 """Abstract syntax to acceptable transfer syntaxes."""
 
-LAST_CHOICE = (IMPLICIT_LE, DEFLATED_LE)
+LAST_CHOICE = (IMPLICIT_LE, DEFLATED_LE, JPEG_EXTENDED)
+"""Taken in this order, and only where nothing else is offered."""
 
 ACCEPTED = 0
 ABSTRACT_SYNTAX_NOT_SUPPORTED = 3
@@ -69,7 +78,8 @@ def choose(abstract: str, offered: Sequence[str]) -> tuple[int, str]:
     """Answer one proposed presentation context.
 
     The requestor's first acceptable syntax wins, so an object is not converted on its way to us;
-    Implicit VR (it loses the VR of private elements) and Deflated are taken only without another.
+    Implicit VR (it loses the VR of private elements), Deflated and JPEG Extended (it may have 12
+    bits) are taken only without another.
 
     Args:
         abstract: abstract syntax UID.
@@ -86,7 +96,5 @@ def choose(abstract: str, offered: Sequence[str]) -> tuple[int, str]:
     acceptable = [syntax for syntax in offered if syntax in taken]
     if not acceptable:
         return TRANSFER_SYNTAXES_NOT_SUPPORTED, first
-    best = next((syntax for syntax in acceptable if syntax not in LAST_CHOICE), None)
-    if best is None:
-        best = IMPLICIT_LE if IMPLICIT_LE in acceptable else acceptable[0]
-    return ACCEPTED, best
+    direct = [syntax for syntax in acceptable if syntax not in LAST_CHOICE]
+    return ACCEPTED, direct[0] if direct else min(acceptable, key=LAST_CHOICE.index)

@@ -10,6 +10,7 @@ import zlib
 
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
 from pydicom.filewriter import dcmwrite
 from pydicom.sequence import Sequence
 from pydicom.uid import (
@@ -23,6 +24,24 @@ from pydicom.uid import (
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 EIGHT = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
 SCP_NUMBERS = dict(zip(LEADS, (1, 2, 61, 62, 63, 64, 3, 4, 5, 6, 7, 8), strict=True))
+
+
+HTJ2K_LOSSLESS = (
+    "/0//UQApQAAAAABAAAAAQAAAAAAAAAAAAAAAQAAAAEAAAAAAAAAAAAABBwEB/1AACAACAAAAAv9SAAwAAgABAAUE"
+    "BEAB/1wAEyBIUFBQUFBQUFBQUFBQSEhI/2QAFwABT3BlbkpQSCBWZXIgMC4yNi4zLv+QAAoAAAAAALYAAf+TwCoA"
+    "/zXt0QBBlADAE0ATAAjyAIJ0AKL4AANUAMAVEAVAQgjxqnACdQAQAP7Byey1AMAVkAVgAAAAAOfAp6enwngACAAA"
+    "/v2Se/ZJ7LgAwBacAV4AAAAAAAD5/wCnp6enp6enQn0AAgD+/3hn79/v3+/f7LwAwC2YBaoAAAAA/r/8FPT09PT0"
+    "9PT09PT09PT08nUBAAAAAP9/2wOuuuuuuuuuuuuuupEB/9k="
+)
+HTJ2K_LOSSY = (
+    "/0//UQApQAAAAABAAAAAQAAAAAAAAAAAAAAAQAAAAEAAAAAAAAAAAAABBwEB/1AACAACAAAAIv9SAAwAAgABAAUE"
+    "BEAA/1wAIyJ3GHbqdup2vG8AbwBu4mdMZ0xnZFADUANQRlfSV9JXYf9kABcAAU9wZW5KUEggVmVyIDAuMjYuMy7/"
+    "kAAKAAAAAADjAAH/k8ABVuO8sWr82/4A4ZQAwAFTAAVIKaQggggBQrQAEyBMAOEBBrQAwALTgAWkohCi1dLrhRCi"
+    "1dLrBnBwBFmXAAAAAAAVX/EVX/EAEIAMetC4AMAFtQAWsIiUOAemxDkwJc6BKXH+XSV/JX8lfgCtC3wAAoYPPjx8"
+    "ePjw8H5A5KdPkpu+teo8AMAXQQBaQCQkCUlCkpAkJAlJQpKQef8BJdkuyXZLsl2S7JdRWRIBBAAAAP7/eGV79179"
+    "17917L0AwBaYAAAAAP6//AKUpSlKUpSlKUvvAP/Z"
+)
+"""(64, 64) of 2 x + y by OpenJPH, which shares nothing with the OpenJPEG that reads it here."""
 
 
 def recording(seconds: float = 10.0, rate_hz: int = 500, seed: int = 0) -> np.ndarray:
@@ -143,6 +162,15 @@ def dicom_image(
     data = pixels.astype(dtype).tobytes()
     out.add_new(0x7FE00010, "OB" if bits == 8 else "OW", data + b"\0" * (len(data) % 2))
     return out
+
+
+def encapsulated(data_set: Dataset, *frames: bytes) -> Dataset:
+    """Give an image these compressed frames instead of its pixels (PS3.5 A.4)."""
+    data_set.PixelData = encapsulate(list(frames))
+    data_set["PixelData"].VR = "OB"
+    data_set["PixelData"].is_undefined_length = True
+    data_set.NumberOfFrames = len(frames)
+    return data_set
 
 
 def dicom_pdf(document: bytes, kind: str = "application/pdf") -> Dataset:

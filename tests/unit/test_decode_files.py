@@ -179,6 +179,27 @@ def test_a_scan_inside_an_encapsulated_pdf_is_placed(px_per_mm):
     assert np.nanpercentile(off, 95) <= 0.5
 
 
+def reason_of(picture: Picture) -> str:
+    with pytest.raises(Unscorable) as refused:
+        follow(find_panel(picture))
+    return refused.value.reason
+
+
+def test_clipped_pictures_are_refused_for_what_they_lost():
+    """Overexposed without a grid, white, nearly black and black (docs/input-checks.md)."""
+    drawn = draw(heart(3), PaperStyle(px_per_mm=6, noise=3, grid="grey")).astype(int)
+
+    def shifted(levels: int) -> Picture:
+        clipped = (drawn + levels).clip(0, 255).astype(np.uint8)
+        return decode(saved(Image.fromarray(clipped), "PNG"))
+
+    assert follow(find_panel(shifted(40))).read.layout == "3x4+1"
+    assert reason_of(shifted(120)) == "no-grid"
+    assert reason_of(shifted(255)) == "blank"
+    assert reason_of(shifted(-220)) in {"overlapping", "too-few-leads", "no-grid"}
+    assert reason_of(shifted(-255)) == "not-an-ecg"
+
+
 def test_text_and_frames_are_no_trace():
     """Words, rules and frames do not count as traces."""
     grey = decode(pages("Words and words " * 4)).pixels.min(axis=2)

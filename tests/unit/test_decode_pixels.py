@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
-from pydicom.encaps import encapsulate, get_frame
+from pydicom.encaps import get_frame
 from pydicom.uid import (
     ExplicitVRLittleEndian,
     JPEGBaseline8Bit,
@@ -31,23 +31,6 @@ from support import ecg_files as files
 from inference.decode import decode
 from inference.errors import Undecodable
 from inference.forms import Picture
-
-HTJ2K_LOSSLESS = (
-    "/0//UQApQAAAAABAAAAAQAAAAAAAAAAAAAAAQAAAAEAAAAAAAAAAAAABBwEB/1AACAACAAAAAv9SAAwAAgABAAUE"
-    "BEAB/1wAEyBIUFBQUFBQUFBQUFBQSEhI/2QAFwABT3BlbkpQSCBWZXIgMC4yNi4zLv+QAAoAAAAAALYAAf+TwCoA"
-    "/zXt0QBBlADAE0ATAAjyAIJ0AKL4AANUAMAVEAVAQgjxqnACdQAQAP7Byey1AMAVkAVgAAAAAOfAp6enwngACAAA"
-    "/v2Se/ZJ7LgAwBacAV4AAAAAAAD5/wCnp6enp6enQn0AAgD+/3hn79/v3+/f7LwAwC2YBaoAAAAA/r/8FPT09PT0"
-    "9PT09PT09PT08nUBAAAAAP9/2wOuuuuuuuuuuuuuupEB/9k="
-)
-HTJ2K_LOSSY = (
-    "/0//UQApQAAAAABAAAAAQAAAAAAAAAAAAAAAQAAAAEAAAAAAAAAAAAABBwEB/1AACAACAAAAIv9SAAwAAgABAAUE"
-    "BEAA/1wAIyJ3GHbqdup2vG8AbwBu4mdMZ0xnZFADUANQRlfSV9JXYf9kABcAAU9wZW5KUEggVmVyIDAuMjYuMy7/"
-    "kAAKAAAAAADjAAH/k8ABVuO8sWr82/4A4ZQAwAFTAAVIKaQggggBQrQAEyBMAOEBBrQAwALTgAWkohCi1dLrhRCi"
-    "1dLrBnBwBFmXAAAAAAAVX/EVX/EAEIAMetC4AMAFtQAWsIiUOAemxDkwJc6BKXH+XSV/JX8lfgCtC3wAAoYPPjx8"
-    "ePjw8H5A5KdPkpu+teo8AMAXQQBaQCQkCUlCkpAkJAlJQpKQef8BJdkuyXZLsl2S7JdRWRIBBAAAAP7/eGV79179"
-    "17917L0AwBaYAAAAAP6//AKUpSlKUpSlKUvvAP/Z"
-)
-"""(64, 64) of 2 x + y by OpenJPH, which shares nothing with the OpenJPEG that reads it here."""
 
 
 def whole(name: str) -> bytes:
@@ -82,14 +65,6 @@ def raw_frame(data_set: Dataset, index: int = 0) -> bytes:
 def by_opencv(frame: bytes) -> np.ndarray:
     pixels = cv2.imdecode(np.frombuffer(frame, np.uint8), cv2.IMREAD_COLOR_RGB)
     return pixels.astype(int)
-
-
-def encapsulated(data_set: Dataset, *frames: bytes) -> Dataset:
-    data_set.PixelData = encapsulate(list(frames))
-    data_set["PixelData"].VR = "OB"
-    data_set["PixelData"].is_undefined_length = True
-    data_set.NumberOfFrames = len(frames)
-    return data_set
 
 
 def full_range(values: np.ndarray) -> np.ndarray:
@@ -168,16 +143,16 @@ def test_near_lossless_jpeg_ls_of_12_bits():
 @pytest.mark.parametrize(
     ("syntax", "code", "error"),
     [
-        ("1.2.840.10008.1.2.4.201", HTJ2K_LOSSLESS, 0),
-        ("1.2.840.10008.1.2.4.202", HTJ2K_LOSSLESS, 0),
-        ("1.2.840.10008.1.2.4.203", HTJ2K_LOSSLESS, 0),
-        ("1.2.840.10008.1.2.4.203", HTJ2K_LOSSY, 1),
+        ("1.2.840.10008.1.2.4.201", files.HTJ2K_LOSSLESS, 0),
+        ("1.2.840.10008.1.2.4.202", files.HTJ2K_LOSSLESS, 0),
+        ("1.2.840.10008.1.2.4.203", files.HTJ2K_LOSSLESS, 0),
+        ("1.2.840.10008.1.2.4.203", files.HTJ2K_LOSSY, 1),
     ],
 )
 def test_high_throughput_jpeg_2000(syntax, code, error):
     """Codestreams of another coder, in the progression (RPCL) that .202 asks for."""
     y, x = np.mgrid[:64, :64]
-    made = encapsulated(files.dicom_image(2 * x + y), base64.b64decode(code))
+    made = files.encapsulated(files.dicom_image(2 * x + y), base64.b64decode(code))
     assert abs(seeing(made, syntax) - (2 * x + y)).max() <= error
 
 
@@ -284,7 +259,7 @@ def test_the_first_compressed_frame_that_shows_something():
     made = sample("examples_ybr_color.dcm")
     _, coded = cv2.imencode(".jpg", np.full((240, 320, 3), 255, np.uint8))
     blank, shown = coded.tobytes(), raw_frame(made, 17)
-    found = decode(as_bytes(encapsulated(made, blank, blank, shown)))
+    found = decode(as_bytes(files.encapsulated(made, blank, blank, shown)))
     assert found.facts["frame"] == "3 of 3"
     assert abs(found.pixels - by_opencv(shown)).max() <= 1
 
