@@ -21,7 +21,7 @@ from inference import metrics
 from inference.beats import SEGMENTS_S, page_rows, r_peaks
 from inference.forms import F32, LEADS, U8, Picture, Tracings, Waveform
 from inference.network import SaResNet50
-from inference.occlusion import occlusion
+from inference.occlusion import Changes, occlusion, on_print
 from inference.prepare import page_of
 from inference.render import png
 from inference.render.heat import ROWS, Heat, of_gate, of_gradcam, over, stretched
@@ -113,10 +113,17 @@ def explain(
         ink=shares(prepared.steps.input, table),
         by_lead=spread,
         gates={n: (float(m.min()), float(m.max())) for n, m in maps.items()},
-        occlusion=occlusion(scorer, prepared.tracings, int(spread.sum(1).argmax()))
-        if occlude
-        else {},
+        occlusion=_occluded(scorer, source, prepared.tracings, spread) if occlude else {},
     )
+
+
+def _occluded(
+    scorer: Scorer, source: Waveform | Picture, tracings: Tracings, spread: F32
+) -> Changes:
+    """Cover the page as we draw it and, of a picture, the page as it came."""
+    lead = int(spread.sum(1).argmax())
+    found = occlusion(scorer, tracings, lead)
+    return found | (on_print(scorer, source, lead) if isinstance(source, Picture) else {})
 
 
 def _pictures(

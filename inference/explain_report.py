@@ -62,11 +62,12 @@ def _summary(found: Sequence[Explained]) -> str:
 
 
 def _occluded(covered: Sequence[Mapping[str, float | None]]) -> str:
-    """The changes by part; the leads upside down, one an ECG, in one row."""
+    """The changes by part; leads upside down, one an ECG, in one row, and leads covered too."""
     groups: dict[str, list[float | None]] = {}
     for each in covered:
         for name, change in each.items():
-            group = "one lead upside down" if name.endswith("upside down") else name
+            lead, _, what = name.partition(" ")
+            group = f"one lead {what}" if lead in LEADS else name
             groups.setdefault(group, []).append(change)
     rows = []
     for name, changes in groups.items():

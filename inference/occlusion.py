@@ -5,32 +5,41 @@ Needs no more than the runtime that serves.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import cv2
 import numpy as np
 
+from inference import trace
 from inference.errors import Unscorable
 from inference.forms import LEADS, U8, Picture, Tracings
-from inference.render import Style, page
+from inference.paper import Panel, find_panel
+from inference.preprocess import preprocess
+from inference.render import Style, page, panel
 from inference.render.layout import Page, lay_out
 from inference.runtime import probability
 from inference.score import Scorer
+from inference.trace import Placed
 
 _HEADER = ("DOE^JANE   ID 4711   F 61 y", "2026-11-25 10:11:12   sinus rhythm, see report")
+_CLEAR_MM = 3.0  # between the traces and what is covered above and below them
+_OWN_MM = 1.5  # ink so near to a curve is its own
 
 Box = tuple[float, float, float, float]
 """Top, bottom, left and right, mm from the page's top left corner."""
+Changes = dict[str, float | None]
 
 
-def occlusion(scorer: Scorer, tracings: Tracings, lead: int) -> dict[str, float | None]:
+def occlusion(scorer: Scorer, tracings: Tracings, lead: int) -> Changes:
     """Draw the page with a header, cover one part after another, and read and score it again.
 
     Gives the change of the score without the header, the leads' labels, the calibration pulses and
     the line below the traces. To compare with: the change when nothing but the place of the page
-    changes (0.5 mm, so that its pixels are read anew), and with the trace of `lead` upside down.
-    None where what is left cannot be scored.
+    changes (0.5 mm, so that its pixels are read anew), with the trace of `lead` upside down, and
+    without it. None where what is left cannot be scored.
     """
     style = Style(header=_HEADER, px_per_mm=6)
     laid, paper = lay_out(tracings, style), page(tracings, style)
-    whole = _score_of(scorer, paper)
     changed = {}
     for name, boxes in _covers(laid).items():
         changed[name] = paper.copy()
@@ -42,11 +51,41 @@ def occlusion(scorer: Scorer, tracings: Tracings, lead: int) -> dict[str, float 
     turned[lead] *= -1
     upside_down = Tracings(turned, tracings.rhythm_mv, tracings.rate_hz)
     changed[f"{LEADS[lead]} upside down"] = page(upside_down, style)
-    found = {name: _score_of(scorer, pixels) for name, pixels in changed.items()}
-    return {
-        name: None if whole is None or score is None else score - whole
-        for name, score in found.items()
-    }
+    return _changes(scorer, paper, changed) | without(scorer, tracings, lead)
+
+
+def on_print(scorer: Scorer, picture: Picture, lead: int) -> Changes:
+    """Cover what is no trace on a page that a cart printed, and read and score it again.
+
+    Gives the change of the score when all above, below or left of the traces has the colour of the
+    paper, and when all other ink has: labels, separators, pulses and text; the grid stays, for it
+    tells the page's scale. To compare with: the page moved by 0.5 mm, and without `lead`. Of a page
+    that had to be turned only the last.
+
+    Raises:
+        Unscorable: the traces of the page cannot be placed.
+    """
+    found = find_panel(picture)
+    placed = trace.place(found)
+    apart = without(scorer, trace.tracings(placed), lead)
+    if not _upright(found, placed):
+        return {**apart}
+    paper = found.page
+    changed = {name: _painted(paper, where) for name, where in _beside(found, placed).items()}
+    steps = (round(found.grid.y_px_per_mm / 2), round(found.grid.x_px_per_mm / 2))
+    changed["moved 0.5 mm"] = np.roll(paper, steps, (0, 1))
+    changes = _changes(scorer, paper, changed)
+    return {f"print: {name}": change for name, change in changes.items()} | apart
+
+
+def without(scorer: Scorer, tracings: Tracings, lead: int) -> Changes:
+    """Give the change of the score when the panel shows nothing of a lead; no guard is asked."""
+    covered = tracings.leads_mv.copy()
+    covered[lead] = np.nan
+    less = Tracings(covered, tracings.rhythm_mv, tracings.rate_hz)
+    whole, left = (_score(scorer, preprocess(panel(each), scorer.bundle.recipe).input)
+                   for each in (tracings, less))  # fmt: skip
+    return {f"{LEADS[lead]} covered": left - whole}
 
 
 def _covers(laid: Page) -> dict[str, list[Box]]:
@@ -62,10 +101,64 @@ def _covers(laid: Page) -> dict[str, list[Box]]:
     }
 
 
+def _beside(found: Panel, placed: Placed) -> dict[str, np.ndarray]:
+    """What is covered on a print: name to (rows, cols) bool."""
+    x_scale, y_scale = found.grid.x_px_per_mm, found.grid.y_px_per_mm
+    rows, cols = (np.arange(size) for size in found.page.shape[:2])
+    top = min(float(curve.y_mm.min()) for curve in placed.curves) - _CLEAR_MM
+    bottom = max(float(curve.y_mm.max()) for curve in placed.curves) + _CLEAR_MM
+    whole = np.ones(found.page.shape[:2], bool)
+    ink = cv2.dilate(found.ink.mask, np.ones((3, 3), np.uint8)) > 0
+    return {
+        "all above": whole & (rows < top * y_scale)[:, None],
+        "all below": whole & (rows > bottom * y_scale)[:, None],
+        "all left": whole & (cols < (placed.begin_mm - 0.5) * x_scale),
+        "all other ink": ink & ~_own(found, placed),
+    }
+
+
+def _upright(found: Panel, placed: Placed) -> bool:
+    """Whether the curves lie on the page's ink: of a page that was turned they do not."""
+    curve = placed.curves[0]
+    cols = np.rint(curve.x_mm * found.grid.x_px_per_mm).astype(int).clip(0, found.page.shape[1] - 1)
+    rows = np.rint(curve.y_mm * found.grid.y_px_per_mm).astype(int).clip(0, found.page.shape[0] - 1)
+    return bool((found.ink.mask[rows, cols] > 0).mean() > 0.5)
+
+
+def _own(found: Panel, placed: Placed) -> np.ndarray:
+    """(rows, cols) bool, what lies within `_OWN_MM` of a followed curve."""
+    near = np.zeros(found.page.shape[:2], np.uint8)
+    scale = np.array([found.grid.x_px_per_mm, found.grid.y_px_per_mm])
+    thick = round(2 * _OWN_MM * float(scale.mean()))
+    for curve in placed.curves:
+        points = np.rint(np.stack((curve.x_mm, curve.y_mm), axis=1) * scale).astype(np.int32)
+        cv2.polylines(near, [points], isClosed=False, color=1, thickness=thick)
+    return near > 0
+
+
+def _painted(paper: U8, where: np.ndarray) -> U8:
+    """The page with the colour of its paper there."""
+    painted = paper.copy()
+    painted[where] = np.median(paper[::8, ::8], axis=(0, 1)).astype(np.uint8)
+    return painted
+
+
+def _changes(scorer: Scorer, paper: U8, changed: Mapping[str, U8]) -> Changes:
+    whole = _score_of(scorer, paper)
+    found = {name: _score_of(scorer, pixels) for name, pixels in changed.items()}
+    return {
+        name: None if whole is None or score is None else score - whole
+        for name, score in found.items()
+    }
+
+
 def _score_of(scorer: Scorer, paper: U8) -> float | None:
     try:
-        given = scorer.prepare(Picture(paper)).steps.input
+        return _score(scorer, scorer.prepare(Picture(paper)).steps.input)
     except Unscorable:
         return None
+
+
+def _score(scorer: Scorer, given: np.ndarray) -> float:
     logits = scorer.runtime.logits(given[None, None])
     return float(probability(logits, scorer.bundle)[0])

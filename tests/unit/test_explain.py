@@ -13,7 +13,8 @@ from support.bundles import random_network, tiny_bundle  # noqa: E402
 
 from inference import explain, explain_report  # noqa: E402
 from inference.forms import LEADS, Picture  # noqa: E402
-from inference.occlusion import occlusion  # noqa: E402
+from inference.installed import SHIPPED  # noqa: E402
+from inference.occlusion import occlusion, on_print  # noqa: E402
 from inference.render import Style, page  # noqa: E402
 from inference.render.heat import Heat, over  # noqa: E402
 from inference.runtime.eager import network_of  # noqa: E402
@@ -104,8 +105,29 @@ def test_occlusion_covers_what_it_says(scorer):
     """Header, labels, pulses and the last line do not move the score; a lead upside down does."""
     covered = ["header", "labels", "pulses", "line below"]
     changes = occlusion(scorer, cut(simulate("ischaemia", 6)), LEADS.index("V2"))
-    assert list(changes) == [*covered, "page moved 0.5 mm", "V2 upside down"]
+    assert list(changes) == [*covered, "page moved 0.5 mm", "V2 upside down", "V2 covered"]
     assert max(abs(changes[name]) for name in covered) < abs(changes["V2 upside down"]) / 5
+
+
+def test_a_print_is_covered_beside_its_traces_and_where_other_ink_is(scorer):
+    """Of a page of another drawer the score stays without what is no trace, not without a lead."""
+    wave = simulate("ischaemia", 6)
+    paper = page(wave, Style(header=("DOE^JANE  ID 4711", "STEMI? CALL CODE"), px_per_mm=5))
+    changes = on_print(scorer, Picture(paper), LEADS.index("V2"))
+    beside = [f"print: all {what}" for what in ("above", "below", "left", "other ink")]
+    assert list(changes) == [*beside, "print: moved 0.5 mm", "V2 covered"]
+    assert max(abs(changes[name]) for name in beside) < abs(changes["V2 covered"]) / 5
+    turned = on_print(scorer, Picture(np.rot90(paper, 2)), LEADS.index("V2"))
+    assert list(turned)[-1] == "V2 covered"
+
+
+def test_the_shipped_network_reads_no_header_label_or_pulse():
+    """Reference bundle: without them the score moves by 0.03 at most, without V2 by more."""
+    shipped = Scorer.load(SHIPPED / "reference", "openvino-fp32", threads=1)
+    for kind, seed in (("normal", 6), ("rbbb", 2)):
+        changes = occlusion(shipped, cut(simulate(kind, seed)), LEADS.index("V2"))
+        apart = [changes[name] for name in ("header", "labels", "pulses", "line below")]
+        assert max(map(abs, apart)) <= 0.03 < abs(changes["V2 covered"])
 
 
 def test_two_models_are_compared_on_the_same_ecgs(scorer):
