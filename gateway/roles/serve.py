@@ -108,9 +108,10 @@ def is_running(settings: Settings) -> bool:
 
 
 def prepare(settings: Settings, config: Path | None) -> None:
-    """Migrate the database and take up the site file, once, before the roles start."""
+    """Migrate the database, tidy up and take up the site file, once, before the roles start."""
     store = store_of(settings)
     try:
+        store.blobs.remove_leftovers()
         first_version(store.site, config)
         SiteWatch(store.site)  # reads and validates the version in force
     finally:

@@ -96,6 +96,14 @@ class Blobs:
         """
         return self.add(self.stage(data, into_reserve=into_reserve))
 
+    def remove_leftovers(self) -> int:
+        """Remove what killed writers left unfinished; give how many files there were.
+
+        Raises:
+            StoreUnavailable: the directory cannot be read or written.
+        """
+        return self._files.remove_leftovers()
+
     def get(self, digest: str) -> bytes:
         """Read bytes back and check them.
 

@@ -10,12 +10,16 @@ import errno
 import os
 import re
 import secrets
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gateway.disk import MB, Disk
 from gateway.errors import OutOfResources, StoreUnavailable
+
+LEFTOVER_S = 86_400.0
+"""Age in seconds of a temporary file that no writer can still be at."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -93,6 +97,28 @@ class Files:
             return None
         except OSError as error:
             raise StoreUnavailable(f"blob: {type(error).__name__}") from None
+
+    def remove_leftovers(self, older_than_s: float = LEFTOVER_S) -> int:
+        """Remove temporary files of writers that were killed.
+
+        Args:
+            older_than_s: younger ones may still be written.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            StoreUnavailable: the directory cannot be read or written.
+        """
+        before = time.time() - older_than_s
+        removed = 0
+        with _translated():
+            for path in self._root.glob("??/.*.tmp"):
+                with suppress(FileNotFoundError):  # another machine looks as well
+                    if path.stat().st_mtime < before:
+                        path.unlink()
+                        removed += 1
+        return removed
 
     def _write(self, target: Path, data: bytes) -> None:
         temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")

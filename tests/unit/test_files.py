@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
+from config.settings import Settings
 from gateway.errors import OutOfResources, StoreUnavailable
+from gateway.roles.serve import prepare
 from gateway.store.files import Files
 
 
@@ -29,6 +32,31 @@ def test_what_is_put_is_read(files: Files):
     for data in (b"", b"an ecg", bytes(5_000_000)):
         assert files.read(put(files, data)) == data
     assert files.read("0" * 64) is None
+
+
+def test_what_a_killed_writer_left_is_removed_after_a_day(files: Files):
+    """Half a file under a temporary name goes; a fresh one may still be written, and blobs stay."""
+    kept = files.path(put(files, b"an ecg"))
+    old, fresh = (kept.with_name(f".{name}.tmp") for name in ("old", "fresh"))
+    yesterday = time.time() - 86_500
+    for path in (old, fresh):
+        path.write_bytes(b"half")
+    for path in (old, kept):
+        os.utime(path, (yesterday, yesterday))
+    assert files.remove_leftovers() == 1
+    assert sorted(kept.parent.iterdir()) == sorted([kept, fresh])
+    assert files.remove_leftovers() == 0
+
+
+def test_serve_removes_leftovers_before_its_roles_start(tmp_path: Path):
+    """It alone holds the data directory then."""
+    settings = Settings(data_dir=tmp_path)
+    prepare(settings, None)
+    left = tmp_path / "blobs" / "ab" / ".0123456789abcdef.tmp"
+    left.write_bytes(b"half")
+    os.utime(left, (0, 0))
+    prepare(settings, None)
+    assert not left.exists()
 
 
 def test_a_file_is_named_by_its_digest(files: Files):
