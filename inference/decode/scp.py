@@ -141,15 +141,19 @@ def _values(block: bytes, samples: int, by: list[huffman.Table] | None) -> I64:
 
 
 def _undo_differences(values: I64, order: int) -> I64:
-    """The first `order` values are samples, the others differences of that order."""
+    """The first `order` values are samples, the others differences of that order.
+
+    Samples have 16 bits, and so has the arithmetic of encoders: a sum beyond them wraps around.
+    """
     if order == 0:
         return values
     if order == 1:
-        return np.cumsum(values)
+        return np.cumsum(values).astype(np.int16).astype(np.int64)
     if order != 2 or values.size < 2:
         raise Undecodable("an SCP-ECG difference that is not read here")
     slopes = np.cumsum(np.concatenate([[values[1] - values[0]], values[2:]]))
-    return np.concatenate([values[:1], values[0] + np.cumsum(slopes)])
+    whole = np.concatenate([values[:1], values[0] + np.cumsum(slopes)])
+    return whole.astype(np.int16).astype(np.int64)
 
 
 def _add_reference_beats(
@@ -167,13 +171,13 @@ def _add_reference_beats(
         raise Undecodable("SCP-ECG whose reference beat has another sample interval")
     length_ms, fiducial, count = struct.unpack_from("<HHH", sections[4])
     samples = length_ms * 1000 // beat.interval_us
-    for number, row in enumerate(rows):
-        shape = _undo_differences(_values(beat.blocks[number], samples, by), beat.difference)
+    for row, lead, block in zip(rows, leads, beat.blocks, strict=True):
+        shape = _undo_differences(_values(block, samples, by), beat.difference)
         for position in range(min(count, 10_000)):
-            kind, first, middle, last = struct.unpack_from("<HIII", sections[4], 6 + 14 * position)
-            if kind == 0 and last >= first:
-                # all three are sample numbers from 1; the fiducials coincide
-                at = np.arange(max(first, 1), min(last, row.size) + 1)
+            kind, begin, middle, end = struct.unpack_from("<HIII", sections[4], 6 + 14 * position)
+            if kind == 0 and end >= begin:
+                # sample numbers of the recording, from 1; the fiducials coincide
+                at = np.arange(max(begin, lead.first), min(end, lead.first + row.size - 1) + 1)
                 inside = at - middle + fiducial - 1
                 seen = (inside >= 0) & (inside < shape.size)
-                row[at[seen] - 1] += shape[inside[seen]] * float(beat.nv)
+                row[at[seen] - lead.first] += shape[inside[seen]] * float(beat.nv)

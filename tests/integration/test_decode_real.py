@@ -10,6 +10,7 @@ import pydicom
 import pypdfium2
 import pytest
 import sierraecg
+from ecgdatakit import FileParser
 from pydicom.data import get_testdata_file
 
 from inference.decode import decode
@@ -64,6 +65,26 @@ def test_muse_against_its_dicom(shared, name):
     dicom = of(shared / "vendor" / "dicom" / f"{name}.dcm").samples_mv
     np.testing.assert_allclose(xml, dicom, atol=4.88e-3 / 2 + 1e-6)
     np.testing.assert_allclose(xml[[0, 1, *range(6, 12)]], dicom[[0, 1, *range(6, 12)]], atol=1e-6)
+
+
+@pytest.mark.parametrize("folder", ["aecg", "musexml", "scp", "sierra"])
+def test_carts_files_against_ecgdatakit(shared, folder):
+    """Every lead that another library finds in a cart's file, in millivolts, is what ours holds."""
+    compared = 0
+    for path in sorted((shared / "vendor" / folder).iterdir()):
+        if path.name.startswith("invalid"):
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a median's checksum
+            theirs = FileParser().parse(path)
+        ours = of(path)
+        count = ours.samples_mv.shape[1]  # of Sierra the calibration pulse is left out
+        for lead in theirs.leads:
+            row = ours.samples_mv[LEADS.index(lead.label)]
+            assert (lead.sampling_rate, lead.units) == (ours.rate_hz, "mV")
+            np.testing.assert_allclose(row, lead.samples[:count], atol=1e-5, err_msg=path.name)
+            compared += 1
+    assert compared >= 12
 
 
 @pytest.mark.parametrize(

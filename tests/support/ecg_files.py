@@ -245,10 +245,11 @@ def scp(
     huffman: bytes | None,
     bimodal: int = 0,
     beats: tuple[bytes, bytes] | None = None,
+    first: int = 1,
 ) -> bytes:
-    """An SCP-ECG record: samples already encoded per lead, section 2 as given."""
-    count = samples.shape[1]
-    leads = b"".join(struct.pack("<IIB", 1, count, SCP_NUMBERS[lead]) for lead in LEADS)
+    """An SCP-ECG record: samples already encoded per lead from `first` on, section 2 as given."""
+    last = first + samples.shape[1] - 1
+    leads = b"".join(struct.pack("<IIB", first, last, SCP_NUMBERS[lead]) for lead in LEADS)
     three = struct.pack("<BB", len(LEADS), 4 | bool(beats)) + leads
     sizes = struct.pack("<12H", *map(len, encoded))
     six = struct.pack("<HHBB", 2500, 2000, difference, bimodal) + sizes + b"".join(encoded)

@@ -1,11 +1,16 @@
-"""SCP-ECG records made by an encoder of our own that shares nothing with the reader."""
+"""SCP-ECG records of our own encoder, which shares nothing with the reader.
+
+So that the two do not misread the standard alike, `ecgdatakit` (Apache-2.0) reads each record too.
+"""
 
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
+from ecgdatakit import FileParser
 from support import ecg_files as files
 
 from inference.decode import decode
@@ -14,30 +19,52 @@ from inference.errors import Undecodable, Unscorable
 DEFAULT = struct.pack("<H", 19999)
 
 
+def agreed(record: bytes, tmp_path: Path) -> np.ndarray:
+    """(12, samples) mV as both readers have them."""
+    path = tmp_path / "record.scp"
+    path.write_bytes(record)
+    theirs = {lead.label: lead for lead in FileParser().parse(path).leads}
+    assert [lead.units for lead in theirs.values()] == ["mV"] * 12
+    found = decode(record)
+    expected = np.stack([theirs[name].samples for name in files.LEADS])
+    np.testing.assert_allclose(found.samples_mv, expected, atol=1e-5)
+    return found.samples_mv
+
+
 def _differences(row: np.ndarray, order: int) -> list[int]:
     row = row.astype(np.int64)
     return [*row[:order].tolist(), *np.diff(row, order).tolist()]
 
 
 @pytest.mark.parametrize("order", [0, 1, 2])
-def test_default_huffman_and_differences(order):
+def test_default_huffman_and_differences(order, tmp_path):
     """The default table with first and second differences gives the samples back."""
     truth = files.recording(3)
     encoded = [files.scp_default_huffman(_differences(row, order)) for row in truth]
-    found = decode(files.scp(truth, encoded=encoded, difference=order, huffman=DEFAULT))
-    assert found.rate_hz == 500
-    np.testing.assert_allclose(found.samples_mv, truth * 2.5e-3, atol=1e-5)
+    record = files.scp(truth, encoded=encoded, difference=order, huffman=DEFAULT)
+    assert decode(record).rate_hz == 500
+    np.testing.assert_allclose(agreed(record, tmp_path), truth * 2.5e-3, atol=1e-5)
 
 
-def test_plain_samples():
+def test_differences_of_16_bit_arithmetic(tmp_path):
+    """A second difference beyond 16 bits is stored without its upper bits, and comes back whole."""
+    truth = np.tile(np.array([0, 30000, -30000, 30000, -30000, 12, 5], np.int64), (12, 100))
+    wrapped = [np.array(_differences(row, 2)).astype(np.int16).tolist() for row in truth]
+    assert abs(np.diff(truth[0], 2)).max() > 1 << 16
+    encoded = [files.scp_default_huffman(values) for values in wrapped]
+    record = files.scp(truth, encoded=encoded, difference=2, huffman=DEFAULT)
+    np.testing.assert_allclose(agreed(record, tmp_path), truth * 2.5e-3, atol=1e-4)
+
+
+def test_plain_samples(tmp_path):
     """Without section 2 the samples are 16-bit numbers."""
     truth = files.recording(3)
     encoded = [row.astype("<i2").tobytes() for row in truth]
-    found = decode(files.scp(truth, encoded=encoded, difference=0, huffman=None))
-    np.testing.assert_allclose(found.samples_mv, truth * 2.5e-3, atol=1e-5)
+    record = files.scp(truth, encoded=encoded, difference=0, huffman=None)
+    np.testing.assert_allclose(agreed(record, tmp_path), truth * 2.5e-3, atol=1e-5)
 
 
-def test_tables_of_its_own():
+def test_tables_of_its_own(tmp_path):
     """Tables in the record are used, and the switch from one to the other is followed."""
     code = struct.Struct("<BBBhI")
     # table 1: 0 -> 16-bit value, 1 -> go on with table 2; table 2: 0 -> value 7, 1 -> table 1
@@ -51,26 +78,29 @@ def test_tables_of_its_own():
     record = files.scp(
         truth, encoded=encoded, difference=0, huffman=struct.pack("<H", 2) + one + two
     )
-    np.testing.assert_allclose(decode(record).samples_mv, truth * 2.5e-3, atol=1e-5)
+    np.testing.assert_allclose(agreed(record, tmp_path), truth * 2.5e-3, atol=1e-5)
 
 
-def test_reference_beat():
-    """The subtracted beat is put back at every fiducial point."""
+@pytest.mark.parametrize("first", [1, 61])
+def test_reference_beat(first, tmp_path):
+    """The subtracted beat is put back at every fiducial point, also in leads that begin late."""
     truth = files.recording(3)
     shape = (200 * np.exp(-0.5 * ((np.arange(100) - 40) / 8) ** 2)).round().astype(int)
     rest, beats = truth.copy(), []
     for fiducial in (200, 700, 1200):
-        first = fiducial - 40
-        rest[:, first : first + 100] -= shape
-        beats.append(struct.pack("<HIII", 0, first + 1, fiducial + 1, first + 100))
+        begin = fiducial - 40
+        rest[:, begin : begin + 100] -= shape
+        numbers = begin + first, fiducial + first, begin + 99 + first
+        beats.append(struct.pack("<HIII", 0, *numbers))
     four = struct.pack("<HHH", 200, 41, 3) + b"".join(beats)
     block = files.scp_default_huffman(shape.tolist())
     five = struct.pack("<HHBB", 2500, 2000, 0, 0) + struct.pack("<12H", *[len(block)] * 12)
     encoded = [files.scp_default_huffman(_differences(row, 2)) for row in rest]
     record = files.scp(
-        truth, encoded=encoded, difference=2, huffman=DEFAULT, beats=(four, five + block * 12)
-    )
-    np.testing.assert_allclose(decode(record).samples_mv, truth * 2.5e-3, atol=1e-5)
+        truth, encoded=encoded, difference=2, huffman=DEFAULT, beats=(four, five + block * 12),
+        first=first,
+    )  # fmt: skip
+    np.testing.assert_allclose(agreed(record, tmp_path), truth * 2.5e-3, atol=1e-5)
 
 
 def test_records_that_are_refused():
