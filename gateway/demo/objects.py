@@ -23,7 +23,7 @@ from pydicom.uid import (
 )
 
 from gateway.ecg import Encounter, Patient
-from gateway.hl7.oru import escape, timestamp
+from gateway.hl7.writing import escape, timestamp
 from inference.forms import LEADS, U8, Waveform
 
 APPLICATION, FACILITY = "DEMO-CART", "DEMO"

@@ -10,25 +10,21 @@ PID-3 follows a merge of its patient.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from gateway.ecg import Encounter, Order, Patient, Score
 from gateway.hl7.layout import layout
-
-CODES = "99ECGAI"
-"""Our local coding system; `docs/results.md` lists its codes."""
+from gateway.hl7.observations import observations, obx
+from gateway.hl7.writing import escape, parts, since, timestamp
 
 UNVALIDATED = (
     "RESEARCH SOFTWARE. The model behind this result is not validated at this site. "
     "Not for clinical decisions."
 )
 VALIDATED = "Computed by software. To be read together with the ECG by a clinician."
-
-_ESCAPES = str.maketrans({"|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\", "\\": "\\E\\"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +96,6 @@ def control_id(ecg_id: str, destination: str, kind: str) -> str:
     return "EG" + hashlib.sha256(seed).hexdigest()[:18].upper()
 
 
-def escape(text: str) -> str:
-    """Make text safe inside one (sub)component: delimiters escaped, control characters blanked."""
-    printable = "".join(c if c.isprintable() or c == "\N{NO-BREAK SPACE}" else " " for c in text)
-    return printable.strip().translate(_ESCAPES)
-
-
-def timestamp(moment: datetime | None) -> str:
-    """Write a time as DTM (chapter 2A.22) to the second; the zone only where it is known."""
-    if moment is None:
-        return ""
-    return moment.strftime("%Y%m%d%H%M%S") + moment.strftime("%z")[:5]
-
-
 def build(report: Report) -> bytes:
     """Build ORU^R01 as UTF-8 bytes, segments ended by CR, without MLLP framing.
 
@@ -152,20 +135,15 @@ def _segments(report: Report) -> Iterator[tuple[str, dict[int, str]]]:
     if report.encounter is not None:
         segments.append(("PV1", _pv1(report.encounter)))
     segments += [("ORC", {1: "RE"}), ("OBR", _obr(report)), ("NTE", notice)]
-    by_segment = _since(report.receiver.version, (2, 7))
-    for number, observation in enumerate(_observations(report), start=1):
-        segments.append(("OBX", _obx(number, observation, report)))
+    by_segment = since(report.receiver.version, (2, 7))
+    for number, observation in enumerate(observations(report), start=1):
+        segments.append(("OBX", obx(number, observation, report)))
         if observation.device and by_segment:
             segments.append(
                 ("PRT", {2: "AD", 4: "EQUIP^Equipment^HL70912", 10: observation.device})
             )
     for name, fields in segments:
         yield name, {position: value for position, value in fields.items() if value}
-
-
-def _parts(text: str, delimiter: str) -> str:
-    """Escape a value whose own text may be structured; of its delimiters the last are dropped."""
-    return delimiter.join(escape(part) for part in text.split(delimiter)).rstrip(delimiter)
 
 
 def _msh(report: Report) -> dict[int, str]:
@@ -181,13 +159,8 @@ def _msh(report: Report) -> dict[int, str]:
         11: "P" if report.live else "T",
         12: version,
         18: "UNICODE UTF-8",
-        21: "ECG-AI-RESULT^ECG-GATEWAY" if _since(version, (2, 5)) else "",
+        21: "ECG-AI-RESULT^ECG-GATEWAY" if since(version, (2, 5)) else "",
     }
-
-
-def _since(version: str, wanted: tuple[int, int]) -> bool:
-    major, minor = version.split(".")[:2]
-    return (int(major), int(minor)) >= wanted
 
 
 def _pid(patient: Patient) -> dict[int, str]:
@@ -204,7 +177,7 @@ def _pid(patient: Patient) -> dict[int, str]:
 def _identifier(patient: Patient) -> str:
     if not patient.id:
         return ""
-    authority = _parts(patient.id_authority, "&")
+    authority = parts(patient.id_authority, "&")
     return f"{escape(patient.id)}^^^{authority}^{escape(patient.id_type) or 'PI'}"
 
 
@@ -212,16 +185,16 @@ def _pv1(encounter: Encounter) -> dict[int, str]:
     return {
         1: "1",
         2: escape(encounter.patient_class) or "U",
-        3: _parts(encounter.location, "^"),
-        7: _parts(encounter.attending, "^"),
-        19: _parts(encounter.visit_number, "^"),
+        3: parts(encounter.location, "^"),
+        7: parts(encounter.attending, "^"),
+        19: parts(encounter.visit_number, "^"),
     }
 
 
 def _obr(report: Report) -> dict[int, str]:
     return {
         1: "1",
-        2: _parts(report.order.placer, "^"),
+        2: parts(report.order.placer, "^"),
         3: f"{escape(report.filler)}^{escape(report.sender.application)}",
         4: "11524-6^EKG study^LN",
         7: timestamp(report.acquired_at),
@@ -230,128 +203,3 @@ def _obr(report: Report) -> dict[int, str]:
         24: "EC",
         25: "F",
     }
-
-
-@dataclass(frozen=True, slots=True)
-class _Observation:
-    """One OBX: code and its text, type, value as ER7, unit, range, flag, status and device."""
-
-    code: str
-    kind: str
-    value: str
-    unit: str = ""
-    limit: str = ""
-    flag: str = ""
-    status: str = "F"
-    device: str = ""
-
-
-def _observations(report: Report) -> list[_Observation]:
-    score = report.score
-    if score is None:
-        found = [*_unscored(report.reason), _category(score)]
-    else:
-        device = _device(score)
-        found = [replace(seen, device=device) for seen in (_score(score), _category(score))]
-    found.append(_coded("NOTICE^What to do", report.notice, _NOTICES[report.notice]))
-    if report.electrodes:
-        found.append(_text("ELECTRODES^Electrodes possibly interchanged", report.electrodes))
-    if score is not None:
-        found += [
-            _text("MODEL^Model", score.model),
-            _text("VERSION^Model version", score.version),
-            _text("BUNDLE^Model bundle SHA-256", score.bundle),
-        ]
-    found.append(_text("POLICY^Site configuration version", str(report.policy_version)))
-    if report.study_uid:
-        found.append(_Observation("113014^DICOM Study^DCM", "ST", escape(report.study_uid)))
-    if report.sop_uid:
-        found.append(_text("SOP^DICOM SOP Instance UID", report.sop_uid))
-    return [*found, *_document(report)]
-
-
-_NOTICES = {
-    "alert": "Alert: someone should look now",
-    "file": "File only",
-    "late": "File only: positive, older than the alert deadline",
-}
-
-
-def _local(code: str) -> str:
-    return f"ECGAI-{code}^{CODES}"
-
-
-def _text(code: str, value: str) -> _Observation:
-    return _Observation(_local(code), "ST", escape(value))
-
-
-def _coded(code: str, value: str, text: str) -> _Observation:
-    return _Observation(_local(code), "CWE", f"{escape(value)}^{text}^{CODES}")
-
-
-def _score(score: Score) -> _Observation:
-    flag = "H" if score.positive else "N"
-    limit = f"<{score.threshold:g}"
-    return _Observation(
-        _local("SCORE^Model score"), "NM", f"{score.probability:.6f}", "1", limit, flag
-    )
-
-
-def _document(report: Report) -> list[_Observation]:
-    """Give the result PDF as encapsulated data (ED, 2A.24) or as a pointer to it (RP, 2A.65).
-
-    It stands last: what is short is read before a receiver that cuts messages loses anything.
-    """
-    code = _local("PDF^Result with ECG and maps")
-    if report.pdf:
-        content = base64.b64encode(report.pdf).decode("ascii")
-        return [_Observation(code, "ED", f"^application^pdf^Base64^{content}")]
-    if report.pdf_url:
-        pointer = f"{escape(report.pdf_url)}^{escape(report.sender.application)}^application^pdf"
-        return [_Observation(code, "RP", pointer)]
-    return []
-
-
-def _device(score: Score) -> str:
-    """Name what made the score, as EI (7.4.2.18): the bundle; plain OBX tell model and version."""
-    return f"{escape(score.bundle)}^{CODES}"
-
-
-def _unscored(reason: str) -> list[_Observation]:
-    """Say that the score cannot be obtained (`X`, table 0085; OBX-5 is then empty) and why."""
-    missing = _Observation(_local("SCORE^Model score"), "NM", "", "1", status="X")
-    return [missing, _text("UNSCORABLE^Why there is no score", reason)]
-
-
-def _category(score: Score | None) -> _Observation:
-    if score is None:
-        return _coded(
-            "CATEGORY^Category", "unscorable", "Not scored: neither positive nor negative"
-        )
-    if score.positive:
-        return _coded("CATEGORY^Category", "positive", "At or above the threshold")
-    return _coded("CATEGORY^Category", "negative", "Below the threshold")
-
-
-def _obx(number: int, observation: _Observation, report: Report) -> dict[int, str]:
-    kind = observation.kind
-    if kind == "CWE" and not _since(report.receiver.version, (2, 5)):
-        kind = "CE"  # CWE came into table 0125 later; CE has the same first three components
-    return {
-        1: str(number),
-        2: kind,
-        3: observation.code,
-        4: "1",
-        5: observation.value,
-        6: observation.unit,
-        7: observation.limit,
-        8: observation.flag,
-        11: observation.status,
-        14: timestamp(report.acquired_at),
-        18: observation.device if _has_device_field(report.receiver.version) else "",
-    }
-
-
-def _has_device_field(version: str) -> bool:
-    """OBX-18 came with 2.4; from 2.7 on PRT-10 after the OBX takes its place (2.7, 7.4.2.18)."""
-    return _since(version, (2, 4)) and not _since(version, (2, 7))

@@ -13,8 +13,9 @@ from support.ehr import SCORE
 
 from gateway.ecg import Encounter, Order, Patient
 from gateway.hl7 import layout, oru
-from gateway.hl7.oru import Receiver, Report, Sender, build, control_id, timestamp
+from gateway.hl7.oru import Receiver, Report, Sender, build, control_id
 from gateway.hl7.reading import read
+from gateway.hl7.writing import timestamp
 
 VERSIONS = ["2.3", "2.3.1", "2.4", "2.5", "2.5.1", "2.6", "2.7", "2.8"]
 REPORT = Report(
