@@ -8,12 +8,13 @@ from PIL import Image
 
 from inference.bundle import open_bundle, write_card
 from inference.cohort import Case
+from inference.decode import decode_file
 from inference.installed import SHIPPED
 from inference.outcomes import Outcomes, score_cohort
-from inference.parity import remeasure, sampled
+from inference.parity import LARGEST, compare, remeasure, sampled
 from inference.recalibrate import RecalibrateConfig, recalibrate
 from inference.render import Style, page
-from inference.runtime import usable
+from inference.runtime import load, usable
 from inference.score import Scorer
 from inference.simulate import simulate
 
@@ -92,3 +93,29 @@ def test_a_large_cohort_is_sampled_evenly_by_outcome():
     assert len(places) == 160
     assert (np.diff(places) > 0).all()
     assert places[-1] > 4900
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+def test_the_shipped_runtimes_agree_on_real_prints(shared):
+    """26 prints of each of two classes: fp32 within 0.002 of torch, int8 within its bounds."""
+    pytest.importorskip("torch")
+    scorer = Scorer.load(SHIPPED / "reference", "openvino-fp32", threads=1)
+    inputs, labels = [], []
+    for label, kind in ((1, "post_mi"), (0, "normal")):
+        paths = sorted((shared / "mendeley" / "pages_half").glob(f"{kind}_*.jpg"))
+        for path in paths[:: len(paths) // 25][:26]:
+            inputs.append(scorer.prepare(decode_file(path)).steps.input)
+            labels.append(label)
+    batch, truth = np.stack(inputs)[:, None], np.array(labels)
+    wanted = load(scorer.bundle, "torch", threads=1).outputs(batch)
+    fp32, int8 = (
+        compare(name, scorer.bundle, truth, load(scorer.bundle, name, 1).outputs(batch), wanted)
+        for name in ("openvino-fp32", "openvino-int8")
+    )
+    assert fp32["holds"] is True
+    assert fp32["largest_difference"] <= LARGEST["openvino-fp32"]
+    assert int8["holds"] is True  # AUROC within 0.002, embedding distance within 15 %
+    reported = scorer.bundle.card["parity"]["openvino-int8"]["category_changes"]
+    assert int8["category_changes"] <= reported
+    assert int8["refusal_changes"] == 0
