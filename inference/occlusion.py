@@ -59,8 +59,8 @@ def on_print(scorer: Scorer, picture: Picture, lead: int) -> Changes:
 
     Gives the change of the score when all above, below or left of the traces has the colour of the
     paper, and when all other ink has: labels, separators, pulses and text; the grid stays, for it
-    tells the page's scale. To compare with: the page moved by 0.5 mm, and without `lead`. Of a page
-    that had to be turned only the last.
+    tells the page's scale. To compare with: the page moved by half a pixel, which is to read it
+    anew, and without `lead`. Of a page that had to be turned only the last.
 
     Raises:
         Unscorable: the traces of the page cannot be placed.
@@ -72,8 +72,7 @@ def on_print(scorer: Scorer, picture: Picture, lead: int) -> Changes:
         return {**apart}
     paper = found.page
     changed = {name: _painted(paper, where) for name, where in _beside(found, placed).items()}
-    steps = (round(found.grid.y_px_per_mm / 2), round(found.grid.x_px_per_mm / 2))
-    changed["moved 0.5 mm"] = np.roll(paper, steps, (0, 1))
+    changed["moved 0.5 px"] = _moved(paper, 0.5)
     changes = _changes(scorer, paper, changed)
     return {f"print: {name}": change for name, change in changes.items()} | apart
 
@@ -141,6 +140,15 @@ def _painted(paper: U8, where: np.ndarray) -> U8:
     painted = paper.copy()
     painted[where] = np.median(paper[::8, ::8], axis=(0, 1)).astype(np.uint8)
     return painted
+
+
+def _moved(paper: U8, px: float) -> U8:
+    """The page moved to the right and down."""
+    size, shift = paper.shape[1::-1], np.array([[1, 0, px], [0, 1, px]], np.float32)
+    moved = cv2.warpAffine(
+        paper, shift, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    )
+    return np.asarray(moved, np.uint8)
 
 
 def _changes(scorer: Scorer, paper: U8, changed: Mapping[str, U8]) -> Changes:

@@ -115,7 +115,7 @@ def test_a_print_is_covered_beside_its_traces_and_where_other_ink_is(scorer):
     paper = page(wave, Style(header=("DOE^JANE  ID 4711", "STEMI? CALL CODE"), px_per_mm=5))
     changes = on_print(scorer, Picture(paper), LEADS.index("V2"))
     beside = [f"print: all {what}" for what in ("above", "below", "left", "other ink")]
-    assert list(changes) == [*beside, "print: moved 0.5 mm", "V2 covered"]
+    assert list(changes) == [*beside, "print: moved 0.5 px", "V2 covered"]
     assert max(abs(changes[name]) for name in beside) < abs(changes["V2 covered"]) / 5
     turned = on_print(scorer, Picture(np.rot90(paper, 2)), LEADS.index("V2"))
     assert list(turned)[-1] == "V2 covered"
