@@ -118,6 +118,49 @@ def test_a_runs_settings_can_be_given_back_and_changed(tmp_path: Path, monkeypat
     assert not part.augment.roll
 
 
+def test_folds_are_pooled_at_their_own_thresholds_and_told(tmp_path: Path, monkeypatch):
+    """Two folds whose scores lie apart: at their own thresholds no ECG is judged wrongly."""
+    pytest.importorskip("torch")
+    pytest.importorskip("torchvision")
+    from inference import folds
+    from inference.architecture import NetworkConfig
+    from inference.bundle import Bundle
+    from inference.figures import EvaluateConfig
+    from inference.outcomes import Outcomes
+    from inference.preprocess import Recipe
+
+    judged = []
+    for number, threshold in enumerate((0.2, 0.8)):
+        labels = np.arange(20) % 2
+        scores = np.where(labels, threshold + 0.1, threshold - 0.1)
+        card = {
+            "name": f"mini-fold-{number}",
+            "version": "1",
+            "threshold": threshold,
+            "validation": {"status": "not validated"},
+            "data": {"attribution": "us", "table_sha256": ""},
+        }
+        bundle = Bundle(tmp_path, card, str(number) * 64, NetworkConfig(), Recipe())
+        groups = np.arange(20) + 20 * number
+        outcomes = Outcomes(labels, scores, folds.log_odds(scores), groups, refused={"blank": 1})
+        judged.append(folds.Judged(number, bundle, outcomes, (1.0, 1.0, 1.0)))
+    results = folds.summarise_all(judged, "mini", EvaluateConfig(draws=50))
+    assert results["confusion"] == {"tp": 20, "fp": 0, "fn": 0, "tn": 20}
+    assert results["metrics"]["auroc"][0] == 1.0
+    assert results["metrics"]["f1_at_half"][0] == pytest.approx(0.5)  # of the probabilities
+    errors = [
+        (score - label) ** 2 for label in (0, 1) for score in (0.1 + 0.2 * label, 0.7 + 0.2 * label)
+    ]
+    assert results["brier"] == pytest.approx(np.mean(errors))
+    assert results["cohort"]["refused"] == {"blank": 2}
+
+    monkeypatch.setattr(folds, "develop_all", lambda *_, **__: results)
+    told = invoke("train", "--all-folds", "--cohort", "none.csv", "--out", tmp_path / "run")
+    assert re.search(r"0 +20 +10 +0\.200 +1\.000", told)
+    assert re.search(r"mean +1\.000", told)
+    assert "run/fold-*/bundle" in told.replace("\n", "")
+
+
 def test_settings_that_cannot_be_are_refused_by_name(tmp_path: Path):
     """Unknown names and wrong types, each where it stands in the file."""
     pytest.importorskip("torch")
