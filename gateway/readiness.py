@@ -40,10 +40,11 @@ def announced(run_dir: Path, role: str) -> Ready | None:
         return None
 
 
-def withdraw(run_dir: Path, role: str) -> None:
-    """Remove `ROLE.json` and `ROLE.why`."""
+def withdraw(run_dir: Path, role: str, *, keep_why: bool = False) -> None:
+    """Remove `ROLE.json`, and `ROLE.why` if it is not to stay for people to see."""
     (run_dir / f"{role}.json").unlink(missing_ok=True)
-    (run_dir / f"{role}.why").unlink(missing_ok=True)
+    if not keep_why:
+        (run_dir / f"{role}.why").unlink(missing_ok=True)
 
 
 def explain(run_dir: Path, role: str, reason: str) -> None:

@@ -111,7 +111,8 @@ class Child:
             return None
         self.process = self.ready = None
         self.why = readiness.explained(self._run_dir, self.spec.name)
-        readiness.withdraw(self._run_dir, self.spec.name)
+        waits = status == MISCONFIGURED and self.spec.can_wait
+        readiness.withdraw(self._run_dir, self.spec.name, keep_why=waits)
         return status
 
     def back_off(self) -> float:

@@ -149,11 +149,13 @@ def test_a_role_that_cannot_work_as_configured_ends_everything(start: Start):
 def test_a_misconfigured_role_that_can_wait_heals_and_ends_nothing(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """One line says what is wrong; the other role goes on; a fixed configuration is found."""
+    """One line and, between tries, a file say what is wrong; a fixed configuration is found."""
     monkeypatch.setattr(supervisor, "FIX_PAUSE_S", 0.2)
     running = start(alpha="steady", beta="waits")
     pid = running.ready("alpha").pid
     wait_for(lambda: sum("beta" in said for said in running.said) >= 2, "a second try")
+    told = wait_for(lambda: readiness.troubles(running.run_dir), "what health tells")
+    assert told == {"beta": "no bundle of that name"}
     said = next(said for said in running.said if said.startswith("beta"))
     assert said == (
         "beta      cannot work as configured: no bundle of that name; "
