@@ -23,7 +23,7 @@ from inference.trace import Placed
 
 _HEADER = ("DOE^JANE   ID 4711   F 61 y", "2026-11-25 10:11:12   sinus rhythm, see report")
 _CLEAR_MM = 3.0  # between the traces and what is covered above and below them
-_OWN_MM = 1.5  # ink so near to a curve is its own
+_OWN_MM = 0.6  # ink so near to a curve is its own; more would leave stubs of separators: waves
 
 Box = tuple[float, float, float, float]
 """Top, bottom, left and right, mm from the page's top left corner."""

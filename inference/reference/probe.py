@@ -89,22 +89,24 @@ def seen(scorer: Scorer, ecgs: Sequence[Waveform | Picture]) -> list[Share]:
 def covered(
     scorer: Scorer, waves: Sequence[Waveform], pages: Sequence[Picture]
 ) -> dict[str, list[float | None]]:
-    """Cover drawn pages and prints; of each ECG every lead in turn, under `one lead covered`."""
+    """Cover drawn pages, each lead in turn, and prints, one lead; the changes by what it was."""
     found: dict[str, list[float | None]] = {}
 
-    def keep(changes: Changes) -> None:
+    def keep(changes: Changes, where: str = "") -> None:
         for name, change in changes.items():
             lead, _, what = name.partition(" ")
-            found.setdefault(f"one lead {what}" if lead in LEADS else name, []).append(change)
+            told = f"{where}one lead {what}" if lead in LEADS else name
+            found.setdefault(told, []).append(change)
 
     for number, wave in enumerate(waves):
         tracings = scorer.prepare(wave).tracings
-        keep(occlusion(scorer, tracings, number % len(LEADS)))
-        for lead in range(len(LEADS)):
+        chosen = number % len(LEADS)
+        keep(occlusion(scorer, tracings, chosen))
+        for lead in set(range(len(LEADS))) - {chosen}:
             keep(without(scorer, tracings, lead))
     for number, picture in enumerate(pages):
         try:
-            keep(on_print(scorer, picture, number % len(LEADS)))
+            keep(on_print(scorer, picture, number % len(LEADS)), "print: ")
         except Unscorable:
             keep({"print: not placed": None})
     return found
