@@ -164,8 +164,6 @@ def refuse_another(parts: Parts, out: Path, train: TrainConfig) -> None:
     if not any((out / begun).exists() for begun in (CHECKPOINT, "bundle")):
         return
     there, here = json.loads((out / "config.json").read_text()), train.document()
-    if not train.loss.positive_weight:  # left to the run, which counts it of the split
-        here["loss"]["positive_weight"] = there["loss"]["positive_weight"]
     differ = [name for name in here if name not in _FREE and there.get(name) != here[name]]
     if (out / "split.csv").read_text() != parts.split():
         differ.append("the split of the cohort")

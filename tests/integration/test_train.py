@@ -267,12 +267,12 @@ def test_a_use_of_the_cohort_that_cannot_be_is_refused(wrong):
 
 
 def test_a_weight_that_the_run_counted_is_no_other_setting(tmp_path):
-    """`bce-weighted` writes the weight it found; called again, the same command goes on."""
+    """`bce-weighted` finds its weight; called again, the same command goes on."""
     weighted = replace(SMALL, loss=LossConfig("bce-weighted"))
     parts = Parts({use: [] for use in USES}, {use: {} for use in USES}, "")
     begun = Run(weighted, Plan([Simulated(2 * n + (n % 3 == 0)) for n in range(12)], []), tmp_path)
     (tmp_path / CHECKPOINT).touch()
-    (tmp_path / "config.json").write_text(json.dumps(begun.config.document()))
+    (tmp_path / "config.json").write_text(json.dumps(begun._document()))
     (tmp_path / "split.csv").write_text(parts.split())
     refuse_another(parts, tmp_path, weighted)
     given = replace(weighted, loss=LossConfig("bce-weighted", positive_weight=3.0))
