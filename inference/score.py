@@ -40,7 +40,7 @@ class Scored:
         runtime: what computed it.
         validated: the card says that the bundle is validated at this site.
         prepared: what the score was made of.
-        guard: `source`; of a page `layout`, `px_per_mm` and `misfit`; `leads` with `min_leads`,
+        guard: `source`; of a page all of `inference.forms.Read`; `leads` with `min_leads`,
             `distance` with its `bound`, and `embedding` with its `embedding_bound`; `embedding` is
             `not measured` where the bundle states none; `electrodes` names those that seem
             interchanged, else it is empty.

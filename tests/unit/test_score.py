@@ -240,7 +240,8 @@ def test_an_input_far_from_the_training_inputs_is_not_scored():
     assert caught.value.guard["distance"] > caught.value.guard["bound"] == table["bound"]
 
 
-BEFORE = ("source", "layout", "px_per_mm", "misfit", "leads", "min_leads", "distance")
+PAGE = ("source", "layout", "px_per_mm", "misfit", "gain_mm_per_mv", "pulses")
+BEFORE = (*PAGE, "leads", "min_leads", "distance")
 
 
 def test_a_refusal_keeps_what_was_measured_before_it(scored, tmp_path):
