@@ -16,15 +16,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-import inference
 from inference.errors import Unscorable
 from inference.forms import Picture, Tracings, Waveform
-from inference.prepare import look
+from inference.installed import SHIPPED
 from inference.runtime import probability
 from inference.score import Scorer
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
-BUNDLE = Path(inference.__file__).parent / "bundles" / "reference"
 MOVES = {"1 px": (1.0, 1.0), "2 px": (2.0, 2.0), "0.5 px across": (0.5, 0.0),
          "0.5 px down": (0.0, 0.5), "0.3 px": (0.3, 0.3)}  # fmt: skip
 DELAYS_MM = (0.01, 0.02, 0.05, 0.1)
@@ -64,9 +62,9 @@ def apart_mm(one: Tracings, other: Tracings) -> float:
 
 def judged(scorer: Scorer, source: Picture | Waveform) -> tuple[Tracings, float]:
     """The tracings of an ECG and its score."""
-    pixels = scorer.prepare(source).steps.input
-    logits = scorer.runtime.logits(pixels[None, None])
-    return look(source)[0], float(probability(logits, scorer.bundle)[0])
+    prepared = scorer.prepare(source)
+    logits = scorer.runtime.logits(prepared.steps.input[None, None])
+    return prepared.tracings, float(probability(logits, scorer.bundle)[0])
 
 
 def spread(values: list[float]) -> str:
@@ -118,7 +116,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=6)
     given = parser.parse_args()
     cv2.setNumThreads(1)
-    scorer = Scorer.load(BUNDLE, "openvino-fp32", threads=1)
+    scorer = Scorer.load(SHIPPED / "reference", "openvino-fp32", threads=1)
     pages(scorer, sorted(given.pages.iterdir())[:: given.every])
     records(scorer, np.load(given.records)["x"][:: 3 * given.every])
 

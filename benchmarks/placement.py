@@ -22,10 +22,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-import inference
 from inference.beats import r_peaks
 from inference.errors import Unscorable
 from inference.forms import F32, U8, Picture, Tracings
+from inference.installed import SHIPPED
 from inference.paper import Panel, find_panel
 from inference.paper.digitise import sample
 from inference.prepare import Prepared
@@ -35,7 +35,6 @@ from inference.score import Scorer
 from inference.trace import PAGE_S, RATE_HZ, Placed, place, tracings
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
-BUNDLE = Path(inference.__file__).parent / "bundles" / "reference"
 SETS = {
     "Mendeley, half size": "mendeley/pages_half",
     "Mendeley, full size": "mendeley/pages_full",
@@ -227,7 +226,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=SHARED)
     given = parser.parse_args()
     cv2.setNumThreads(1)
-    scorer = Scorer.load(BUNDLE, "openvino-fp32", threads=1)
+    scorer = Scorer.load(SHIPPED / "reference", "openvino-fp32", threads=1)
     rates = printed_rates(given.data / "mendeley")
     for name, place_of in SETS.items():
         print(f"\n### {name}\n")
